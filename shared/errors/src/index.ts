@@ -1,0 +1,1 @@
+export { type ErrorCode, errorCodes, FlotillaError, type FlotillaErrorDetails, hasReason, invalidField } from './flotilla-error.ts';
