@@ -1,1 +1,8 @@
-export { type ErrorCode, errorCodes, FlotillaError, type FlotillaErrorDetails, hasReason, invalidField } from './flotilla-error.ts';
+export {
+  type ErrorCode,
+  errorCodes,
+  FlotillaError,
+  type FlotillaErrorDetails,
+  hasReason,
+  invalidField,
+} from './flotilla-error.ts';

@@ -1,0 +1,3 @@
+export { formatDigest, isDigest, parseDigest, sha256Digest } from './digest.ts';
+export { canonicalReference, familiarReference, parseReference, type Reference } from './reference.ts';
+export type * from './runtime-spec.ts';

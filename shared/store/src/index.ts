@@ -1,0 +1,2 @@
+export { Database, openDatabase } from './database.ts';
+export { Outbox, type OutboxEntry, type OutboxRow, outboxMigration } from './outbox.ts';
