@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { koffi } from './libc.ts';
 
@@ -22,13 +23,13 @@ export class SyscallError extends Error {
   }
 }
 
+/** libuv, hence util.getSystemErrorName, lacks some (ECHILD), and node:os has aliases (EWOULDBLOCK): first libuv's name. */
+const otherNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
 /** Name of an errno(3) number, `E<number>` for one that Node.js has no name for. */
 export function errnoName(errno: number): string {
-  try {
-    return getSystemErrorName(-errno);
-  } catch {
-    return `E${errno}`;
-  }
+  const name = getSystemErrorName(-errno);
+  return name.startsWith('E') ? name : (otherNames.get(errno) ?? `E${errno}`);
 }
 
 /**
