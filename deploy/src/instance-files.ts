@@ -1,13 +1,17 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Paths } from '@flotilla/config';
 
 /** Where scripts find an instance's processes and logs. */
 export interface InstanceFiles {
-  /** `pids/<name>.pid`: a decimal process id. */
+  /** `pids/<name>.pid`: a decimal process id, for people and their scripts. */
   pidFile(name: string): string;
+  /** `pids/<name>.start`: what tells that process from a later one with the same id. */
+  startFile(name: string): string;
   /** `log/<name>.log`, JSON lines. */
   logFile(name: string): string;
+  /** Locked by the keeper for as long as it lives. */
+  readonly keeperLock: string;
   readonly natsUrl: string;
   readonly natsConfig: string;
   readonly natsData: string;
@@ -18,12 +22,22 @@ export interface InstanceFiles {
 export function instanceFiles({ root, run }: Paths): InstanceFiles {
   return {
     pidFile: (name) => join(run, 'pids', `${name}.pid`),
+    startFile: (name) => join(run, 'pids', `${name}.start`),
     logFile: (name) => join(root, 'log', `${name}.log`),
+    keeperLock: join(run, 'keeper.lock'),
     natsUrl: join(run, 'nats.url'),
     natsConfig: join(run, 'nats.conf'),
     natsData: join(root, 'nats'),
     compileCache: join(root, 'compile-cache'),
   };
+}
+
+/** Makes the folders that an instance needs before its first process. */
+export function makeInstanceFolders(paths: Paths): void {
+  const files = instanceFiles(paths);
+  for (const folder of [paths.root, paths.run]) makePrivateFolder(folder);
+  for (const folder of ['pids', 'shims', 'netns']) makePrivateFolder(join(paths.run, folder));
+  for (const folder of [files.compileCache, join(paths.root, 'log')]) makePrivateFolder(folder);
 }
 
 /** Makes a folder that only its owner may enter, and takes everybody else out of one that is there. */
@@ -37,28 +51,6 @@ export function replaceFile(path: string, content: string): void {
   makePrivateFolder(dirname(path));
   writeFileSync(`${path}.new`, content, { mode: 0o600 });
   renameSync(`${path}.new`, path);
-}
-
-/** The process id in a pid file, or undefined when there is none or that process is gone. */
-export function findLivePid(path: string): number | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
-  const pid = Number(text.trim());
-  return Number.isSafeInteger(pid) && pid > 1 && isAlive(pid) ? pid : undefined;
-}
-
-/** Whether a process exists and is not a zombie. */
-export function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
-  } catch {
-    return false;
-  }
 }
 
 /** Deletes a file that may be missing. */

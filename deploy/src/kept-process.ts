@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@flotilla/log';
-import { findLivePid, isAlive, removeFile, replaceFile } from './instance-files.ts';
+import type { InstanceFiles } from './instance-files.ts';
+import { findRecordedProcess, forgetProcess, recordAndExecute, type SeenProcess, seeChild } from './process-record.ts';
 
 /** How a process is started. */
 export interface ProcessPlan {
@@ -13,10 +14,12 @@ export interface ProcessPlan {
   readonly logFd: number;
   /** Listening socket handed over as descriptor 3, absent for those that open their own. */
   readonly socketFd?: number;
-  readonly pidFile: string;
+  /** Done before each start. */
+  readonly prepare?: () => Promise<void>;
 }
 
 const pollMs = 200;
+const shortestPauseMs = 50;
 const longestPauseMs = 5_000;
 /** A process that lived so long has earned an immediate restart. */
 const settledMs = 2_000;
@@ -29,14 +32,15 @@ const settledMs = 2_000;
 export class KeptProcess {
   readonly name: string;
   readonly #plan: ProcessPlan;
+  readonly #files: InstanceFiles;
   readonly #log: Logger;
-  #stopping = false;
-  #pid: number | undefined;
+  readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
-  constructor(plan: ProcessPlan, log: Logger) {
+  constructor(plan: ProcessPlan, files: InstanceFiles, log: Logger) {
     this.name = plan.name;
     this.#plan = plan;
+    this.#files = files;
     this.#log = log;
   }
 
@@ -46,74 +50,69 @@ export class KeptProcess {
 
   /** Asks it to end, then insists. */
   async stop(graceMs: number): Promise<void> {
-    this.#stopping = true;
-    const pid = this.#pid ?? findLivePid(this.#plan.pidFile);
-    if (pid !== undefined) {
-      signal(pid, 'SIGTERM');
-      const deadline = Date.now() + graceMs;
-      while (isAlive(pid) && Date.now() < deadline) await sleep(20);
-      if (isAlive(pid)) {
-        this.#log.warn({ process: this.name, childPid: pid, graceMs }, 'process did not end in time, killed');
-        signal(pid, 'SIGKILL');
-      }
+    this.#stopping.abort();
+    const running = findRecordedProcess(this.#files, this.name);
+    if (running !== undefined && !(await endProcess(running, graceMs))) {
+      this.#log.warn({ process: this.name, childPid: running.pid, graceMs }, 'process did not end in time, killed');
     }
     await this.#loop;
-    removeFile(this.#plan.pidFile);
+    forgetProcess(this.#files, this.name);
   }
 
   async #keep(): Promise<void> {
     let pauseMs = 0;
-    while (!this.#stopping) {
+    while (!this.#stopping.signal.aborted) {
       const startedAt = Date.now();
-      const adopted = findLivePid(this.#plan.pidFile);
+      const adopted = findRecordedProcess(this.#files, this.name);
       const how = adopted === undefined ? await this.#runOnce() : await this.#watch(adopted);
-      if (this.#stopping) return;
-      pauseMs = Date.now() - startedAt > settledMs ? 0 : Math.min(Math.max(pauseMs * 2, 50), longestPauseMs);
+      if (this.#stopping.signal.aborted) return;
+      pauseMs =
+        Date.now() - startedAt > settledMs ? 0 : Math.min(Math.max(pauseMs * 2, shortestPauseMs), longestPauseMs);
       this.#log.warn({ process: this.name, ...how, pauseMs }, 'process ended, starting it again');
-      if (pauseMs > 0) await sleep(pauseMs);
+      await sleep(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
     }
   }
 
   async #runOnce(): Promise<object> {
-    const { command, args, env, logFd, socketFd, pidFile } = this.#plan;
+    const { command, args, env, logFd, socketFd, prepare } = this.#plan;
+    await prepare?.();
     const { promise, resolve } = Promise.withResolvers<object>();
-    // systemd's protocol wants the process's own id in LISTEN_PID: only the shell that becomes the process knows it.
-    const child: ChildProcess = spawn(
-      '/bin/sh',
-      ['-c', 'LISTEN_PID=$$; export LISTEN_PID; exec "$@"', 'sh', command, ...args],
-      {
-        cwd: '/',
-        env: { ...env, ...(socketFd === undefined ? {} : { LISTEN_FDS: '1', LISTEN_FDNAMES: this.name }) },
-        stdio: ['ignore', logFd, logFd, ...(socketFd === undefined ? [] : [socketFd])],
-        detached: true,
-      },
-    );
+    const files = [this.#files.pidFile(this.name), this.#files.startFile(this.name)];
+    const child = spawn('/bin/sh', ['-c', recordAndExecute, 'sh', ...files, command, ...args], {
+      cwd: '/',
+      env: { ...env, ...(socketFd === undefined ? {} : { LISTEN_FDS: '1', LISTEN_FDNAMES: this.name }) },
+      stdio: ['ignore', logFd, logFd, ...(socketFd === undefined ? [] : [socketFd])],
+      detached: true,
+    });
     child.once('error', (err) => resolve({ err }));
     child.once('exit', (exitCode, exitSignal) => resolve({ exitCode, exitSignal }));
     if (child.pid !== undefined) {
-      this.#pid = child.pid;
-      replaceFile(pidFile, `${child.pid}\n`);
       this.#log.info({ process: this.name, childPid: child.pid }, 'process started');
+      // A stop that came before the record was written did not find it.
+      if (this.#stopping.signal.aborted) await endProcess(seeChild(child.pid), 1_000);
     }
-    const how = await promise;
-    this.#pid = undefined;
-    return how;
+    return promise;
   }
 
   /** Not our child, so there is no exit to wait for: looks again and again. */
-  async #watch(pid: number): Promise<object> {
-    this.#pid = pid;
-    this.#log.info({ process: this.name, childPid: pid }, 'process of an earlier keeper adopted');
-    while (isAlive(pid)) await sleep(pollMs);
-    this.#pid = undefined;
-    return { childPid: pid };
+  async #watch(adopted: SeenProcess): Promise<object> {
+    this.#log.info({ process: this.name, childPid: adopted.pid }, 'process of an earlier keeper adopted');
+    while (adopted.isAlive()) await sleep(pollMs);
+    return { childPid: adopted.pid };
   }
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+/** Sends SIGTERM, waits, sends SIGKILL, waits; whether the first was enough. */
+export async function endProcess(running: SeenProcess, graceMs: number): Promise<boolean> {
+  running.signal('SIGTERM');
+  const deadline = Date.now() + graceMs;
+  while (running.isAlive()) {
+    if (Date.now() > deadline) {
+      running.signal('SIGKILL');
+      while (running.isAlive()) await sleep(10);
+      return false;
+    }
+    await sleep(10);
   }
+  return true;
 }

@@ -1,31 +1,43 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import type { Paths } from '@flotilla/config';
 import { instanceFiles, makePrivateFolder, replaceFile } from './instance-files.ts';
 
-async function freeLoopbackPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
+/** Listens on a loopback port (0: any) for a moment; the port, or undefined when it is taken. */
+async function tryPort(wanted: number): Promise<number | undefined> {
+  const server = createServer().listen(wanted, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch {
+    return undefined;
+  }
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');
   return port;
 }
 
-/**
- * Writes the settings of this instance's own NATS server: a loopback port that stays the same for as long as the
- * instance is up, JetStream below FLOTILLA_ROOT, and a password, because any local user can reach a loopback port.
- */
-export async function configureNats(paths: Paths): Promise<{ readonly configPath: string; readonly url: string }> {
-  const files = instanceFiles(paths);
-  if (existsSync(files.natsConfig) && existsSync(files.natsUrl)) {
-    return { configPath: files.natsConfig, url: readFileSync(files.natsUrl, 'utf8').trim() };
+function readUrl(path: string): URL | undefined {
+  try {
+    return new URL(readFileSync(path, 'utf8').trim());
+  } catch {
+    return undefined;
   }
+}
+
+/**
+ * Writes the settings of this instance's own NATS server, before each of its starts: JetStream below FLOTILLA_ROOT, each
+ * message on disk before its ack, and a password, because any local user can reach a loopback port. Port and password
+ * stay the same for as long as the instance is up, unless somebody took the port meanwhile.
+ */
+export async function configureNats(paths: Paths): Promise<void> {
+  const files = instanceFiles(paths);
   makePrivateFolder(files.natsData);
-  const port = await freeLoopbackPort();
-  const password = randomBytes(18).toString('base64url');
+  const before = readUrl(files.natsUrl);
+  const port = (before && (await tryPort(Number(before.port)))) ?? (await tryPort(0));
+  const password = before?.password ?? randomBytes(18).toString('base64url');
   const settings = {
     listen: `127.0.0.1:${port}`,
     server_name: paths.instance,
@@ -34,7 +46,5 @@ export async function configureNats(paths: Paths): Promise<{ readonly configPath
   };
   // The configuration language of NATS is a superset of JSON.
   replaceFile(files.natsConfig, `${JSON.stringify(settings, undefined, 2)}\n`);
-  const url = `nats://flotilla:${password}@127.0.0.1:${port}`;
-  replaceFile(files.natsUrl, `${url}\n`);
-  return { configPath: files.natsConfig, url };
+  replaceFile(files.natsUrl, `nats://flotilla:${password}@127.0.0.1:${port}\n`);
 }

@@ -2,6 +2,7 @@ export * from './clock.ts';
 export * from './constants.ts';
 export * from './credentials.ts';
 export * from './descriptors.ts';
+export * from './file-lock.ts';
 export * from './limits.ts';
 export * from './pidfd.ts';
 export * from './prctl.ts';
