@@ -50,5 +50,5 @@ test('folders must be absolute and short enough for sockets', () => {
   assert.equal(socketPath(loadPaths({ FLOTILLA_RUN: '/tmp/r/' }), 'api'), '/tmp/r/api.sock');
 });
 test('without NATS the error says which file is missing', () => {
-  assert.throws(() => natsUrl(loadPaths({ FLOTILLA_RUN: folder })), { reason: 'NATS_UNREACHABLE' });
+  assert.throws(() => natsUrl({ ...loadPaths({}), run: folder }), { reason: 'NATS_UNREACHABLE' });
 });

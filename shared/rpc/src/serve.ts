@@ -1,0 +1,99 @@
+import { once } from 'node:events';
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type Server as NetServer } from 'node:net';
+import process from 'node:process';
+import type { Logger } from '@flotilla/log';
+import { VersionResponse, VersionServiceService } from '@flotilla/proto/flotilla/v1/version';
+import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import { CallTracker, type Implementation, implement } from './implement.ts';
+import { addHealth, addReflection } from './lazy-services.ts';
+import { engineVersion, protocolVersion } from './version.ts';
+
+/** The descriptor on which systemd's protocol hands over the first socket: sd_listen_fds(3). */
+const firstPassedDescriptor = 3;
+
+export interface ServeOptions {
+  /** Where to listen when no socket was passed. */
+  readonly socketPath: string;
+  readonly implementations: readonly Implementation[];
+  /** The process's name. */
+  readonly service: string;
+  readonly log: Logger;
+  /** How long calls under way may take once the server stops, milliseconds; 5 s when absent. */
+  readonly drainMs?: number;
+  /** False for a process that was forked and has its parent's environment. */
+  readonly usePassedSocket?: boolean;
+}
+
+export interface RpcServer extends AsyncDisposable {
+  /** Stops listening, ends streams with SERVICE_STOPPING, lets unary calls finish, closes. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Serves gRPC on a unix socket: on the one passed by the systemd protocol (LISTEN_FDS), which outlives this process, or
+ * on one of its own. Every process of the engine also serves health, reflection and Version.
+ */
+export async function serve(options: ServeOptions): Promise<RpcServer> {
+  const { implementations, service, log, drainMs = 5_000 } = options;
+  const grpc = new GrpcServer({ 'grpc.max_receive_message_length': 16 << 20 });
+  const calls = new CallTracker();
+  const all = [...implementations, versionService(service)];
+  for (const implementation of all) {
+    grpc.addService(toGrpcDefinition(implementation), implementation.bind(log, calls));
+  }
+  const names = all.map(({ name }) => name);
+  addHealth(grpc, names);
+  addReflection(grpc, names);
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = createServer((socket) => injector.injectConnection(socket));
+  await listen(listener, options);
+  return {
+    async [Symbol.asyncDispose]() {
+      const closed = once(listener, 'close');
+      listener.close();
+      calls.stopStreams(service);
+      injector.drain(drainMs);
+      // Closed once the last connection is: each goes when its last call is answered, at the latest after drainMs.
+      await closed;
+      injector.destroy();
+      grpc.forceShutdown();
+    },
+  };
+}
+
+function toGrpcDefinition({ service }: Implementation): Parameters<GrpcServer['addService']>[0] {
+  return service as unknown as Parameters<GrpcServer['addService']>[0];
+}
+
+async function listen(listener: NetServer, { socketPath, usePassedSocket = true }: ServeOptions): Promise<void> {
+  const { LISTEN_PID: forPid, LISTEN_FDS: count } = process.env;
+  const passed = usePassedSocket && count !== undefined && Number(count) > 0 && forPid === String(process.pid);
+  if (passed) {
+    // Node's children must not believe that they were given it.
+    delete process.env.LISTEN_PID;
+    delete process.env.LISTEN_FDS;
+    listener.listen({ fd: firstPassedDescriptor });
+    await once(listener, 'listening');
+    return;
+  }
+  rmSync(socketPath, { force: true });
+  listener.listen({ path: socketPath, backlog: 511 });
+  await once(listener, 'listening');
+  chmodSync(socketPath, 0o600);
+}
+
+function versionService(service: string): Implementation {
+  const startedAtUnixNano = BigInt(Math.round(performance.timeOrigin * 1e6));
+  return implement(VersionServiceService, {
+    version: async () =>
+      VersionResponse.fromPartial({
+        service,
+        version: engineVersion,
+        protocol: protocolVersion,
+        nodeVersion: process.versions.node,
+        pid: process.pid,
+        startedAtUnixNano,
+      }),
+  });
+}
