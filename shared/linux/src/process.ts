@@ -47,7 +47,7 @@ export interface WaitOptions {
 }
 
 /** waitid(2) for one child, or any with pid -1. Without `noHang` it blocks the thread. ECHILD: there is no such child. */
-export function waitpid(pid: number, options: WaitOptions & { readonly noHang?: false }): ChildExit;
+export function waitpid(pid: number, options?: WaitOptions & { readonly noHang?: false }): ChildExit;
 export function waitpid(pid: number, options?: WaitOptions): ChildExit | undefined;
 export function waitpid(pid: number, options: WaitOptions = {}): ChildExit | undefined {
   return waitid(pid === -1 ? P_ALL : P_PID, pid === -1 ? 0 : pid, options);

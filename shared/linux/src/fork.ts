@@ -1,0 +1,3 @@
+// Its own entry of the package (`@flotilla/linux/fork`): what forks loads it, the others need not.
+export { selfTestFork } from './fork/self-test.ts';
+export { type ForkCounts, fork, forkCounts, makeForkable, restartLoop } from './fork/verified-fork.ts';

@@ -1,0 +1,117 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { libc } from '../libc.ts';
+
+const cMadvise = libc.func('int madvise(uintptr_t start, size_t length, int advice)');
+
+const MADV_DOFORK = 11;
+const mostPasses = 50;
+const newline = 10;
+const space = 32;
+const dash = 45;
+
+// All memory used here is taken once: a page that is taken while the maps are read is one that the maps do not show.
+let text = Buffer.allocUnsafeSlow(1 << 20);
+let earlierText = Buffer.allocUnsafeSlow(1 << 20);
+const ranges = new Float64Array(1 << 15);
+const otherRanges = new Float64Array(1 << 15);
+const chunk = Buffer.allocUnsafeSlow(1 << 12);
+const otherChunk = Buffer.allocUnsafeSlow(1 << 12);
+const hexDigits = Uint8Array.from({ length: 256 }, (_, code) =>
+  Math.max(0, '0123456789abcdef'.indexOf(String.fromCharCode(code))),
+);
+
+/**
+ * V8 keeps its heap out of forks with MADV_DONTFORK; this undoes it for every mapping, until a reading of the maps
+ * shows nothing new. The very last page that V8 takes may still be missed: hence `hasMemoryOf` in the child.
+ */
+export function makeForkable(): void {
+  let earlierLength = -1;
+  for (let pass = 0; pass < mostPasses; pass++) {
+    const length = readMaps('/proc/self/maps', text);
+    if (length === earlierLength && text.compare(earlierText, 0, length, 0, length) === 0) return;
+    const count = parseMaps(text, length, ranges);
+    // An error (a mapping of the kernel's own, as [vvar]) is no matter: what is missing in the child is seen there.
+    for (let i = 0; i < count; i += 2) cMadvise(ranges[i], ranges[i + 1]! - ranges[i]!, MADV_DOFORK);
+    [text, earlierText] = [earlierText, text];
+    earlierLength = length;
+  }
+  throw new Error(`the memory map did not settle in ${mostPasses} readings`);
+}
+
+/**
+ * In a forked child whose parent stands still: whether it has every mapping that the parent has. Reads both maps side by
+ * side in small pieces, because each page written here is a page of the child's own; looks closer only if they differ.
+ */
+export function hasMemoryOf(parentPid: number): boolean {
+  return sameText(`/proc/${parentPid}/maps`, '/proc/self/maps') || coversMapsOf(parentPid);
+}
+
+function sameText(path: string, otherPath: string): boolean {
+  const fd = openSync(path);
+  const otherFd = openSync(otherPath);
+  try {
+    for (;;) {
+      const length = readSync(fd, chunk);
+      if (length !== readSync(otherFd, otherChunk)) return false;
+      if (length === 0) return true;
+      if (chunk.compare(otherChunk, 0, length, 0, length) !== 0) return false;
+    }
+  } finally {
+    closeSync(fd);
+    closeSync(otherFd);
+  }
+}
+
+function coversMapsOf(parentPid: number): boolean {
+  const wanted = parseMaps(text, readMaps(`/proc/${parentPid}/maps`, text), ranges);
+  const had = parseMaps(text, readMaps('/proc/self/maps', text), otherRanges);
+  return covers(otherRanges.subarray(0, had), ranges.subarray(0, wanted));
+}
+
+function readMaps(path: string, into: Buffer): number {
+  const fd = openSync(path);
+  try {
+    for (let length = 0; ; ) {
+      const read = readSync(fd, into, length, into.length - length);
+      if (read === 0) return length;
+      length += read;
+      if (length === into.length) throw new RangeError(`${path} has more than ${length} bytes`);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Start and end of each line, `559e81c00000-559e81c01000 r--p …`, one after the other; returns how many numbers. */
+function parseMaps(maps: Buffer, length: number, into: Float64Array): number {
+  let at = 0;
+  let count = 0;
+  const number = (end: number): number => {
+    let value = 0;
+    for (; maps[at] !== end; at++) value = value * 16 + hexDigits[maps[at]!]!;
+    at++;
+    return value;
+  };
+  while (at < length) {
+    if (count + 2 > into.length) throw new RangeError(`more than ${into.length / 2} mappings`);
+    into[count++] = number(dash);
+    into[count++] = number(space);
+    while (maps[at++] !== newline);
+  }
+  return count;
+}
+
+/** Whether every range of `wanted` lies inside the union of `had`; both are sorted pairs of start and end. */
+export function covers(had: Float64Array, wanted: Float64Array): boolean {
+  let at = 0;
+  for (let i = 0; i < wanted.length; i += 2) {
+    let start = wanted[i]!;
+    const end = wanted[i + 1]!;
+    while (start < end) {
+      while (at < had.length && had[at + 1]! <= start) at += 2;
+      if (at >= had.length || had[at]! > start) return false;
+      start = had[at + 1]!;
+    }
+  }
+  return true;
+}

@@ -1,0 +1,76 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { POLLIN, SIGKILL } from '../constants.ts';
+import { closeFd, poll } from '../descriptors.ts';
+import { pidfdOpen, pidfdSendSignal } from '../pidfd.ts';
+import { exitNow, waitPidfd } from '../process.ts';
+import { fork, restartLoop } from './verified-fork.ts';
+
+const timeoutMs = 3_000;
+const worked = 42;
+setFlagsFromString('--expose-gc');
+const collectGarbage: () => void = runInNewContext('gc');
+
+/**
+ * Whether the verified fork works in this process: `undefined`, or what is wrong. A child that only computes (and
+ * collects garbage) and one that goes on asynchronously must both do their work in time. Call it while nothing else is
+ * under way, for the second child goes on with everything that waits here.
+ */
+export async function selfTestFork(): Promise<string | undefined> {
+  try {
+    for (const [kind, work] of [
+      ['synchronous', compute],
+      ['asynchronous', waitForThings],
+    ] as const) {
+      const pid = fork();
+      if (pid === 0) {
+        await runChild(work);
+      }
+      const problem = howItEnded(pid);
+      if (problem !== undefined) return `a forked child that is ${kind} ${problem}`;
+    }
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function runChild(work: () => boolean | Promise<boolean>): Promise<never> {
+  try {
+    exitNow((await work()) ? worked : 1);
+  } catch {
+    exitNow(2);
+  }
+}
+
+/** Takes memory, and gives it back in a full collection, for which V8 would ask its helper threads. */
+function compute(): boolean {
+  let checksum = 0;
+  for (let round = 0; round < 2; round++) {
+    const things = Array.from({ length: 20_000 }, (_, k) => ({ k, text: String(k) }));
+    for (const thing of things) checksum += JSON.stringify(thing).length;
+  }
+  collectGarbage();
+  return checksum > 0;
+}
+
+async function waitForThings(): Promise<boolean> {
+  restartLoop();
+  const [status] = await Promise.all([readFile('/proc/self/status', 'utf8'), sleep(2)]);
+  return compute() && status.includes('VmRSS');
+}
+
+function howItEnded(pid: number): string | undefined {
+  const pidfd = pidfdOpen(pid);
+  try {
+    const ended = poll([{ fd: pidfd, events: POLLIN }], timeoutMs)[0] !== 0;
+    if (!ended) pidfdSendSignal(pidfd, SIGKILL);
+    const exit = waitPidfd(pidfd);
+    if (!ended) return `did not finish in ${timeoutMs} ms`;
+    return exit?.exitCode === worked ? undefined : `ended with exit code ${exit?.exitCode}`;
+  } finally {
+    closeFd(pidfd);
+  }
+}
