@@ -1,0 +1,79 @@
+import { O_CLOEXEC } from './constants.ts';
+import { libc } from './libc.ts';
+import { check } from './syscall-error.ts';
+
+const cOpenat2 = libc.func('syscall', 'long', ['long', 'int', 'str', 'void *', 'size_t']);
+const cOpenat = libc.func('openat', 'int', ['int', 'str', 'int', 'uint']);
+const cMkdirat = libc.func('int mkdirat(int dirfd, const char *path, unsigned int mode)');
+const cMknodat = libc.func('int mknodat(int dirfd, const char *path, unsigned int mode, unsigned long device)');
+const cSymlinkat = libc.func('int symlinkat(const char *target, int dirfd, const char *path)');
+const cReadlinkat = libc.func('long readlinkat(int dirfd, const char *path, void *buffer, size_t size)');
+const cFstatfs = libc.func('int fstatfs(int fd, void *buffer)');
+
+const SYS_openat2 = 437;
+
+/** The working directory, for a `dirfd`. */
+export const AT_FDCWD = -100;
+
+/** openat2(2), `resolve`. */
+export const RESOLVE_NO_XDEV = 0x01;
+export const RESOLVE_NO_MAGICLINKS = 0x02;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
+export const RESOLVE_IN_ROOT = 0x10;
+
+const how = new BigUint64Array(3);
+
+/** How to open, see openat2(2). */
+export interface OpenHow {
+  readonly flags: number;
+  readonly mode?: number;
+  readonly resolve?: number;
+}
+
+/** openat2(2), close-on-exec: opens below `dirfd` under the rules of `resolve`. ELOOP, EXDEV when a rule is broken. */
+export function openat2(dirfd: number, path: string, { flags, mode = 0, resolve = 0 }: OpenHow): number {
+  how[0] = BigInt(flags | O_CLOEXEC);
+  how[1] = BigInt(mode);
+  how[2] = BigInt(resolve);
+  return check(cOpenat2(SYS_openat2, dirfd, path, how, how.byteLength), 'openat2', path);
+}
+
+/** openat(2), close-on-exec. */
+export function openat(dirfd: number, path: string, flags: number, mode = 0): number {
+  return check(cOpenat(dirfd, path, flags | O_CLOEXEC, mode), 'openat', path);
+}
+
+/** mkdirat(2). EEXIST. */
+export function mkdirat(dirfd: number, path: string, mode: number): void {
+  check(cMkdirat(dirfd, path, mode), 'mkdirat', path);
+}
+
+/** mknodat(2): `mode` with the type (S_IFCHR, …), `device` from {@link makeDevice}. */
+export function mknodat(dirfd: number, path: string, mode: number, device = 0n): void {
+  check(cMknodat(dirfd, path, mode, device), 'mknodat', path);
+}
+
+/** symlinkat(2): `path` below `dirfd` becomes a link that says `target`. */
+export function symlinkat(target: string, dirfd: number, path: string): void {
+  check(cSymlinkat(target, dirfd, path), 'symlinkat', path);
+}
+
+/** readlinkat(2); with an empty path the link that was opened with O_PATH|O_NOFOLLOW. */
+export function readlinkat(dirfd: number, path: string): string {
+  const buffer = Buffer.allocUnsafe(4096);
+  return buffer.toString('utf8', 0, check(cReadlinkat(dirfd, path, buffer, buffer.length), 'readlinkat', path));
+}
+
+/** Magic number of the file system that an open file lies in: statfs(2), f_type. */
+export function fileSystemType(fd: number): number {
+  const buffer = Buffer.alloc(128);
+  check(cFstatfs(fd, buffer), 'fstatfs', `fd ${fd}`);
+  return Number(buffer.readBigUInt64LE(0));
+}
+
+/** makedev(3) as glibc packs it: 12 bits of major above 8 low bits of minor, the rest further up. */
+export function makeDevice(major: number, minor: number): bigint {
+  const [high, low] = [BigInt(major), BigInt(minor)];
+  return (low & 0xffn) | ((high & 0xfffn) << 8n) | ((low & ~0xffn) << 12n) | ((high & ~0xfffn) << 32n);
+}
