@@ -1,0 +1,103 @@
+import { FlotillaError } from '@flotilla/errors';
+import { Event, type StreamEventsRequest, StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
+import { type ConsumerMessages, DeliverPolicy, type NatsConnection, type OrderedConsumerOptions } from 'nats';
+import { connectNats, natsUnreachable } from './connect-nats.ts';
+import { matchesFilters } from './event-filter.ts';
+import { ensureEventStream, eventStream, typeSubject } from './event-stream.ts';
+
+export interface StreamEventsOptions {
+  readonly natsUrl: () => string;
+  readonly request: StreamEventsRequest;
+  /** Ends the stream. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Stored events, then, unless `until` is given, those to come. OUT_OF_RANGE / EVENT_SEQUENCE_EXPIRED when what should
+ * come next is no longer stored; UNAVAILABLE / NATS_UNREACHABLE when NATS goes: resume with the last sequence seen.
+ */
+export async function* streamEvents(options: StreamEventsOptions): AsyncGenerator<StreamEventsResponse> {
+  const { request, signal } = options;
+  const url = options.natsUrl();
+  const nats = await connectNats(url, { reconnect: false });
+  let lost = false;
+  void nats.closed().then(() => {
+    lost = true;
+  });
+  try {
+    const manager = await nats.jetstreamManager();
+    await ensureEventStream(manager);
+    const { state } = await manager.streams.info(eventStream);
+    if (request.afterSequence !== 0n && request.afterSequence + 1n < BigInt(state.first_seq)) {
+      throw sequenceExpired(request.afterSequence, state.first_seq);
+    }
+    if (request.untilUnixNano !== undefined && state.messages === 0 && isPast(request.untilUnixNano)) return;
+    const consumer = await nats.jetstream().consumers.get(eventStream, startOf(request, state.last_seq));
+    const pending = (await consumer.info(true)).num_pending;
+    if (pending === 0 && request.untilUnixNano !== undefined && isPast(request.untilUnixNano)) return;
+    yield* read(nats, await consumer.consume({ max_messages: 256 }), request, signal);
+    if (lost && !signal.aborted) throw natsUnreachable(new URL(url).host);
+  } finally {
+    await nats.close();
+  }
+}
+
+async function* read(
+  nats: NatsConnection,
+  messages: ConsumerMessages,
+  request: StreamEventsRequest,
+  signal: AbortSignal,
+): AsyncGenerator<StreamEventsResponse> {
+  const stop = () => void messages.close();
+  const { untilUnixNano: until } = request;
+  const timer = until === undefined ? undefined : setTimeout(stop, Math.min(millisecondsUntil(until), 0x7fffffff));
+  void nats.closed().then(stop);
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  try {
+    for await (const message of messages) {
+      const event = Event.fromJSON((message.json() as { data: unknown }).data);
+      if (until !== undefined && event.timeUnixNano >= until) return;
+      if (matchesFilters(event, request)) {
+        yield StreamEventsResponse.fromPartial({ sequence: BigInt(message.seq), event });
+      }
+      if (until !== undefined && isPast(until) && message.info.pending === 0) return;
+    }
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+    await messages.close();
+  }
+}
+
+function startOf(request: StreamEventsRequest, lastSequence: number): Partial<OrderedConsumerOptions> {
+  const filter = request.types.length === 0 ? {} : { filterSubjects: request.types.map(typeSubject) };
+  if (request.afterSequence !== 0n) {
+    return { ...filter, deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Number(request.afterSequence) + 1 };
+  }
+  if (request.sinceUnixNano !== undefined) {
+    const since = new Date(Number(request.sinceUnixNano / 1_000_000n)).toISOString();
+    return { ...filter, deliver_policy: DeliverPolicy.StartTime, opt_start_time: since };
+  }
+  // Behind the last message that was there when the call began: nothing falls between it and the subscription.
+  return { ...filter, deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSequence + 1 };
+}
+
+function millisecondsUntil(unixNano: bigint): number {
+  return Math.max(Number(unixNano / 1_000_000n) - Date.now(), 0);
+}
+
+function isPast(unixNano: bigint): boolean {
+  return millisecondsUntil(unixNano) === 0;
+}
+
+function sequenceExpired(after: bigint, first: number): FlotillaError {
+  return new FlotillaError(
+    'out_of_range',
+    `events after sequence ${after} are no longer stored; the oldest is ${first}`,
+    {
+      reason: 'EVENT_SEQUENCE_EXPIRED',
+      metadata: { afterSequence: String(after), firstSequence: String(first) },
+    },
+  );
+}
