@@ -1,0 +1,156 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { leftovers, readHostState, sweepInstance } from './host-state.ts';
+import { type Finished, mustRun, type RunOptions, runProgram } from './run-program.ts';
+import { makeTestFolders, type TestFolders } from './test-folders.ts';
+import { waitFor } from './wait.ts';
+
+const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+const node = join(projectRoot, 'deploy/bin/node');
+const cli = join(projectRoot, 'services/cli/bin/flotilla');
+
+/** The processes of an engine besides its shims, in the order in which their sockets are listed. */
+export const serviceNames = ['api', 'image', 'network', 'supervisor', 'launcher', 'nats'] as const;
+export type ServiceName = (typeof serviceNames)[number];
+
+/** The image that `up` brings. */
+export const demoImage = 'flotilla/demo:latest';
+
+/** An engine of a test's own, known from outside alone: its command-line client, its sockets, its files, its processes. */
+export class Engine implements AsyncDisposable {
+  readonly folders: TestFolders;
+  readonly env: NodeJS.ProcessEnv;
+  /** What `up` printed the last time. */
+  upOutput = '';
+  readonly #before = readHostState();
+
+  private constructor(folders: TestFolders, env: NodeJS.ProcessEnv) {
+    this.folders = folders;
+    this.env = {
+      ...process.env,
+      FLOTILLA_ROOT: folders.root,
+      FLOTILLA_RUN: folders.run,
+      NODE_COMPILE_CACHE: join(projectRoot, '.cache/compile'),
+      ...env,
+    };
+  }
+
+  /** Starts one, as `npm run up` does, and waits until it is healthy. */
+  static async start(env: NodeJS.ProcessEnv = {}): Promise<Engine> {
+    const engine = new Engine(makeTestFolders(), env);
+    try {
+      await engine.up();
+    } catch (error) {
+      sweepInstance(engine.folders.folder, engine.folders.instance);
+      throw error;
+    }
+    return engine;
+  }
+
+  /** `npm run up`. */
+  async up(): Promise<void> {
+    this.upOutput = await mustRun(node, ['deploy/bin/up.ts'], { env: this.env, cwd: projectRoot, timeoutMs: 90_000 });
+  }
+
+  /** `npm run down`. */
+  down(...args: string[]): Promise<string> {
+    return mustRun(node, ['deploy/bin/down.ts', ...args], { env: this.env, cwd: projectRoot, timeoutMs: 90_000 });
+  }
+
+  /** Runs `flotilla ARGS` to its end. */
+  flotilla(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+    return runProgram(cli, args, { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** Runs `flotilla ARGS`, which must succeed; its standard output without the last newline. */
+  async ok(...args: string[]): Promise<string> {
+    return (await mustRun(cli, args, { env: this.env })).replace(/\n$/, '');
+  }
+
+  /** What `inspect` says of a container, as Docker's JSON. */
+  async inspect(container: string): Promise<Inspected> {
+    return (JSON.parse(await this.ok('inspect', container)) as [Inspected])[0];
+  }
+
+  /** The command line that runs the client, for those who need a terminal around it. */
+  commandLine(...args: string[]): string {
+    return [cli, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+  }
+
+  /** Process id of a service, undefined while none is recorded. */
+  pid(service: ServiceName | 'keeper'): number | undefined {
+    const file = join(this.folders.run, 'pids', `${service}.pid`);
+    return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
+  }
+
+  /** Kills services at once, with SIGKILL, and waits until each is back, another process than before, and healthy. */
+  async killAndAwait(...services: readonly ServiceName[]): Promise<void> {
+    const before = services.map((service) => this.pid(service));
+    for (const pid of before) if (pid !== undefined) process.kill(pid, 'SIGKILL');
+    for (const [i, service] of services.entries()) {
+      await waitFor(`${service} has a new process`, () => {
+        const pid = this.pid(service);
+        return pid !== undefined && pid !== before[i] && existsSync(`/proc/${pid}`);
+      });
+    }
+    await this.healthy();
+  }
+
+  /** Waits until every service is healthy. */
+  async healthy(): Promise<void> {
+    await waitFor('all services are healthy', async () => {
+      const listed = await this.flotilla(['service', 'ls', '--format', 'json']);
+      if (listed.code !== 0) return false;
+      const services = parseJsonLines(listed.stdout);
+      return services.length >= serviceNames.length && services.every((one) => one.healthy === true);
+    });
+  }
+
+  /** Where NATS listens. */
+  natsUrl(): string {
+    return readFileSync(join(this.folders.run, 'nats.url'), 'utf8').trim();
+  }
+
+  /** A service's log so far, line by line. */
+  log(service: ServiceName | 'keeper'): readonly string[] {
+    return readFileSync(join(this.folders.root, 'log', `${service}.log`), 'utf8').split('\n');
+  }
+
+  /** Removes all containers, stops all, and fails when anything of it is left on the host. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { folder, instance } = this.folders;
+    try {
+      const ids = (await this.flotilla(['ps', '--all', '--quiet', '--no-trunc'])).stdout.split('\n').filter(Boolean);
+      if (ids.length > 0) await this.ok('rm', '--force', '--volumes', ...ids);
+      await this.down('--containers');
+      const ours = (text: string) => text.includes(folder) || text.includes(instance);
+      const left = leftovers(this.#before, readHostState(ours)).filter((text) => !text.startsWith('files: '));
+      if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`);
+    } finally {
+      sweepInstance(folder, instance);
+    }
+  }
+}
+
+/** The part of `inspect` that tests read. */
+export interface Inspected {
+  readonly Id: string;
+  readonly Name: string;
+  readonly State: {
+    readonly Status: string;
+    readonly Running: boolean;
+    readonly OOMKilled: boolean;
+    readonly Pid: number;
+    readonly ExitCode: number;
+    readonly Error: string;
+  };
+  readonly LogPath: string;
+}
+
+/** Objects, one a line, or one array of them. */
+export function parseJsonLines(text: string): readonly Record<string, unknown>[] {
+  const trimmed = text.trim();
+  if (trimmed.startsWith('[')) return JSON.parse(trimmed) as Record<string, unknown>[];
+  return trimmed === '' ? [] : trimmed.split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+}

@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { sweepInstance } from './host-state.ts';
+
+/** Short, because socket paths below it may have 106 bytes at most: unix(7). */
+const prefix = '/tmp/fl-e2e-';
+
+/** The folders of an engine that a test starts. */
+export interface TestFolders {
+  readonly folder: string;
+  readonly root: string;
+  readonly run: string;
+  /** The name that marks what is this engine's in the kernel. */
+  readonly instance: string;
+}
+
+function foldersIn(folder: string): TestFolders {
+  const root = join(folder, 'root');
+  const instance = `fl-${createHash('sha256').update(root).digest('hex').slice(0, 8)}`;
+  return { folder, root, run: join(folder, 'run'), instance };
+}
+
+/** Makes folders for an engine and writes down which process they belong to. */
+export function makeTestFolders(): TestFolders {
+  const folders = foldersIn(mkdtempSync(prefix));
+  writeFileSync(join(folders.folder, 'owner'), `${process.pid} ${startTime(process.pid)}`);
+  return folders;
+}
+
+/** Takes away what tests left that were killed; their folders. */
+export function sweepKilledTests(): readonly string[] {
+  const swept: string[] = [];
+  for (const name of readdirSync('/tmp')) {
+    const folder = join('/tmp', name);
+    if (!folder.startsWith(prefix) || hasLivingOwner(folder)) continue;
+    sweepInstance(folder, foldersIn(folder).instance);
+    swept.push(folder);
+  }
+  return swept;
+}
+
+function hasLivingOwner(folder: string): boolean {
+  try {
+    const [pid, time] = readFileSync(join(folder, 'owner'), 'utf8').split(' ');
+    return startTime(Number(pid)) === time;
+  } catch {
+    return false;
+  }
+}
+
+/** Ticks after boot: proc_pid_stat(5), field 22. Empty when there is no such process. */
+function startTime(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
