@@ -27,8 +27,13 @@ const SCMP_FLTATR_CTL_OPTIMIZE = 8;
 const binaryTree = 2;
 const unknownSyscall = -1;
 const comparisonBytes = 24;
+const SECCOMP_RET_ERRNO = 0x00050000;
+const auditArch = byArchitecture(0xc000003e, 0xc00000b7);
+const x32Bit = 0x40000000;
 const EEXIST = 17;
+const EINVAL = 22;
 const EDOM = 33;
+const ENOSYS = 38;
 
 /** One comparison with an argument: seccomp_rule_add(3). */
 export interface SeccompComparison {
@@ -55,12 +60,6 @@ export interface SeccompFilter {
   readonly rules: readonly SeccompRule[];
 }
 
-/** The number of a system call on this machine; `undefined` when neither libseccomp nor the list below knows it. */
-function findSyscall(name: string): number | undefined {
-  const number: number = cSyscallResolve(name);
-  return number === unknownSyscall ? newerSyscalls[name] : number;
-}
-
 /** Newer than libseccomp may be. From 403 on numbers are the same on all machines. */
 const newerSyscalls: Readonly<Record<string, number>> = {
   cachestat: 451,
@@ -84,27 +83,70 @@ const newerSyscalls: Readonly<Record<string, number>> = {
   file_setattr: 469,
   ...(process.arch === 'x64' ? { uretprobe: 335, uprobe: 336 } : {}),
 };
+const newestSyscall = 469;
 
-/** Compiles a filter to classic BPF, 8 bytes an instruction. Rules for system calls unknown here are left out. */
+/**
+ * Compiles a filter to classic BPF, 8 bytes an instruction. Rules for system calls unknown here are left out. With a
+ * default action that fails with an errno, calls younger than all that is known here fail with ENOSYS, so that a C
+ * library which tries them first falls back to older ones.
+ */
 export function compileSeccomp({ defaultAction, architectures, rules }: SeccompFilter): Buffer {
   const context: unknown = cInit(defaultAction);
-  if (!context) throw new SyscallError('seccomp_init', 22);
+  if (!context) throw new SyscallError('seccomp_init', EINVAL);
   try {
     for (const name of architectures) addArchitecture(context, name);
     done(cAttrSet(context, SCMP_FLTATR_CTL_OPTIMIZE, binaryTree), 'seccomp_attr_set');
-    for (const rule of rules) {
-      const syscall = findSyscall(rule.syscall);
-      if (syscall !== undefined && rule.action !== defaultAction) addRule(context, syscall, rule);
+    const newer: SeccompRule[] = [];
+    for (const rule of rules.filter(({ action }) => action !== defaultAction)) {
+      const number: number = cSyscallResolve(rule.syscall);
+      if (number !== unknownSyscall) addRule(context, number, rule);
+      else if (newerSyscalls[rule.syscall] !== undefined) newer.push(rule);
     }
-    return exportFilter(context);
+    return Buffer.concat([newerPrologue(newer, defaultAction), exportFilter(context)]);
   } finally {
     cRelease(context);
   }
 }
 
+const instruction = (code: number, jumpTrue: number, jumpFalse: number, k: number): Buffer => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt16LE(code, 0);
+  bytes[2] = jumpTrue;
+  bytes[3] = jumpFalse;
+  bytes.writeUInt32LE(k >>> 0, 4);
+  return bytes;
+};
+const load = (offset: number): Buffer => instruction(0x20, 0, 0, offset);
+const jumpIfEqual = (k: number, yes: number, no: number): Buffer => instruction(0x15, yes, no, k);
+const jumpIfNotLess = (k: number, yes: number, no: number): Buffer => instruction(0x35, yes, no, k);
+const giveBack = (action: number): Buffer => instruction(0x06, 0, 0, action);
+
+/** Runs before libseccomp's program, for this machine's own calls; what it does not decide falls through. */
+function newerPrologue(rules: readonly SeccompRule[], defaultAction: number): Buffer {
+  const decisions = rules.flatMap(({ syscall, action, comparisons }) => {
+    if (comparisons.length > 0) throw new SyscallError('seccomp_rule_add', EINVAL, `${syscall} with arguments`);
+    return [jumpIfEqual(newerSyscalls[syscall]!, 0, 1), giveBack(action)];
+  });
+  if ((defaultAction & ~0xffff) === SECCOMP_RET_ERRNO) {
+    decisions.push(
+      jumpIfNotLess(newestSyscall + 1, 0, 2),
+      jumpIfNotLess(x32Bit, 1, 0),
+      giveBack(SECCOMP_RET_ERRNO | ENOSYS),
+    );
+  }
+  const first = Math.min(newestSyscall + 1, ...rules.map(({ syscall }) => newerSyscalls[syscall]!));
+  return Buffer.concat([
+    load(4),
+    jumpIfEqual(auditArch, 0, decisions.length + 2),
+    load(0),
+    jumpIfNotLess(first, 0, decisions.length),
+    ...decisions,
+  ]);
+}
+
 function addArchitecture(context: unknown, name: string): void {
   const arch: number = cArchResolve(name);
-  if (arch === 0) throw new SyscallError('seccomp_arch_resolve_name', 22, name);
+  if (arch === 0) throw new SyscallError('seccomp_arch_resolve_name', EINVAL, name);
   const error: number = cArchAdd(context, arch);
   if (error !== -EEXIST) done(error, 'seccomp_arch_add', name);
 }

@@ -1,0 +1,2 @@
+// Runs an OCI bundle.
+export {};
