@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FlotillaError } from '@flotilla/errors';
+
+/** Whether a call failed because the engine, or a service behind it, was away: it may be asked again. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof FlotillaError && error.code === 'unavailable';
+}
+
+export interface RetryOptions {
+  readonly signal?: AbortSignal;
+  /** For how long after the first failure it is tried again; 30 s when absent. */
+  readonly forMs?: number;
+}
+
+/**
+ * Makes a call again while what it asks is away. Only for calls that may be made twice: those that read, `startContainer`,
+ * `waitContainer` with `afterRun`, `createContainer` with an idempotency key.
+ */
+export async function retryWhileUnavailable<T>(
+  call: () => Promise<T>,
+  { signal, forMs = 30_000 }: RetryOptions = {},
+): Promise<T> {
+  let endsAt: number | undefined;
+  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+    try {
+      return await call();
+    } catch (error) {
+      endsAt ??= Date.now() + forMs;
+      if (!isUnavailable(error) || Date.now() > endsAt || signal?.aborted === true) throw error;
+    }
+    await sleep(pauseMs, undefined, signal === undefined ? {} : { signal });
+  }
+}
