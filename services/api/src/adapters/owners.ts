@@ -1,0 +1,26 @@
+import { SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
+import { ContainerServiceService } from '@flotilla/proto/flotilla/v1/container';
+import { ImageServiceService } from '@flotilla/proto/flotilla/v1/image';
+import { type Client, connect } from '@flotilla/rpc';
+
+const { getContainer, streamLogs, waitContainer } = ContainerServiceService;
+const { getCounts, resolveTask, startExecProcess } = SupervisorServiceService;
+
+/** What the api itself asks of the supervisor, over one connection: calls arrive in the order in which they are made. */
+const supervisorCalls = { getContainer, streamLogs, waitContainer, getCounts, resolveTask, startExecProcess };
+
+export type SupervisorClient = Client<typeof supervisorCalls>;
+
+/** Connects to the supervisor, for what is not merely passed on. */
+export function connectSupervisor(address: string, deadlineMs: number): SupervisorClient {
+  return connect(supervisorCalls, { address, name: 'supervisor', deadlineMs });
+}
+
+const imageCalls = { listImages: ImageServiceService.listImages };
+
+export type ImageClient = Client<typeof imageCalls>;
+
+/** Connects to the image service, to count images. */
+export function connectImages(address: string, deadlineMs: number): ImageClient {
+  return connect(imageCalls, { address, name: 'image', deadlineMs });
+}
