@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { findExitRecord, writeExitRecord } from './exit-record.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'fl-exit-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test('a record reads as it was written, to the nanosecond, and replaces the one before', () => {
+  assert.equal(findExitRecord(folder), undefined);
+  const first = { containerId: 'a', run: 1n, exitCode: 0, oomKilled: false, exitedAtUnixNano: 1n };
+  writeExitRecord(folder, first);
+  assert.deepEqual(findExitRecord(folder), first);
+  const second = {
+    ...first,
+    run: 2n ** 60n + 1n,
+    exitCode: 137,
+    signal: 9,
+    exitedAtUnixNano: 1_795_561_200_123_456_789n,
+  };
+  writeExitRecord(folder, second);
+  assert.deepEqual(findExitRecord(folder), second);
+  assert.deepEqual(readdirSync(folder), ['exit.json']);
+});
+
+test('a folder that is not there is an error', () => {
+  const record = { containerId: 'a', run: 1n, exitCode: 0, oomKilled: false, exitedAtUnixNano: 1n };
+  assert.throws(() => writeExitRecord(join(folder, 'missing'), record), { code: 'ENOENT' });
+});

@@ -1,0 +1,44 @@
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { isErrno } from '@flotilla/linux';
+
+/** How a task ended: `exit.json` in the container's state folder, in the manner of proto3 JSON (64-bit numbers as text). */
+export interface ExitRecord {
+  readonly containerId: string;
+  readonly run: bigint;
+  /** 0 to 255, 128 + signal when killed. */
+  readonly exitCode: number;
+  readonly signal?: number | undefined;
+  readonly oomKilled: boolean;
+  readonly exitedAtUnixNano: bigint;
+}
+
+const fileName = 'exit.json';
+
+/** Writes the record so that a crash at any moment leaves either no record or a whole one. */
+export function writeExitRecord(stateDir: string, record: ExitRecord): void {
+  const path = join(stateDir, fileName);
+  const fd = openSync(`${path}.new`, 'w', 0o600);
+  try {
+    const { run, exitedAtUnixNano, ...rest } = record;
+    writeSync(fd, JSON.stringify({ ...rest, run: String(run), exitedAtUnixNano: String(exitedAtUnixNano) }));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(`${path}.new`, path);
+}
+
+/** The last run's record; `undefined` when there is none. */
+export function findExitRecord(stateDir: string): ExitRecord | undefined {
+  try {
+    const { run, exitedAtUnixNano, ...rest } = JSON.parse(readFileSync(join(stateDir, fileName), 'utf8')) as Omit<
+      ExitRecord,
+      'run' | 'exitedAtUnixNano'
+    > & { readonly run: string; readonly exitedAtUnixNano: string };
+    return { ...rest, run: BigInt(run), exitedAtUnixNano: BigInt(exitedAtUnixNano) };
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}

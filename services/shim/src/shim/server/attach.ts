@@ -1,0 +1,102 @@
+import { invalidField } from '@flotilla/errors';
+import { type AttachRequest, AttachResponse, type AttachStart } from '@flotilla/proto/flotilla/shim/v1/shim';
+import { OutputStream } from '@flotilla/proto/flotilla/v1/stream';
+import type { CallContext } from '@flotilla/rpc';
+import type { ClientMessage, StreamName } from '../streams/output-client.ts';
+import type { ProcessStreams } from '../streams/process-streams.ts';
+import type { Attachments } from '../task/attachments.ts';
+
+/** What a client attaches to. */
+export interface AttachTarget {
+  readonly streams: ProcessStreams;
+  /** End of input when the client goes. */
+  readonly inputEndsWithClient: boolean;
+  /** Told once the client has its place, so that output that waited can come. */
+  readonly attached: () => void;
+}
+
+const streamNumbers = {
+  stdout: OutputStream.OUTPUT_STREAM_STDOUT,
+  stderr: OutputStream.OUTPUT_STREAM_STDERR,
+} as const;
+
+/** ShimService.Attach. */
+export async function* attach(
+  requests: AsyncIterable<AttachRequest>,
+  { signal }: CallContext,
+  find: (execId: string) => AttachTarget,
+  attachments: Attachments,
+): AsyncGenerator<AttachResponse> {
+  const input = requests[Symbol.asyncIterator]();
+  const start = firstMessage(await input.next());
+  const target = find(start.execId);
+  const client = target.streams.attach(wantedStreams(start));
+  const gone = () => client.close();
+  signal.addEventListener('abort', gone, { once: true });
+  attachments.enter(start.expected);
+  target.attached();
+  try {
+    const failed: unknown[] = [];
+    passInput(input, start, target.streams).catch((error: unknown) => {
+      failed.push(error);
+      client.close();
+    });
+    yield AttachResponse.fromPartial({ message: { $case: 'started', value: { tty: target.streams.hasTerminal } } });
+    for await (const message of client) yield toResponse(message);
+    if (failed.length > 0) throw failed[0];
+  } finally {
+    signal.removeEventListener('abort', gone);
+    target.streams.detach(client);
+    if (start.stdin && target.inputEndsWithClient) target.streams.closeInput();
+    attachments.leave();
+  }
+}
+
+function firstMessage(first: IteratorResult<AttachRequest>): AttachStart {
+  const message = first.done === true ? undefined : first.value.message;
+  if (message?.$case !== 'start') throw invalidField('message', 'start, the first time', message?.$case ?? 'nothing');
+  return message.value;
+}
+
+function wantedStreams({ stdout, stderr }: AttachStart): ReadonlySet<StreamName> {
+  const streams = new Set<StreamName>();
+  if (stdout) streams.add('stdout');
+  if (stderr) streams.add('stderr');
+  return streams;
+}
+
+/** Takes the next message only when the last was written: a process that does not read makes its client wait. */
+async function passInput(
+  input: AsyncIterator<AttachRequest>,
+  start: AttachStart,
+  streams: ProcessStreams,
+): Promise<void> {
+  for (;;) {
+    const { done, value } = await input.next();
+    if (done === true) return;
+    const { message } = value;
+    switch (message?.$case) {
+      case 'stdin':
+        if (!start.stdin) throw invalidField('message', 'no stdin when start.stdin is false', 'stdin');
+        await streams.write(message.value);
+        break;
+      case 'closeStdin':
+        if (!start.stdin) throw invalidField('message', 'no close_stdin when start.stdin is false', 'close_stdin');
+        streams.closeInput();
+        break;
+      case 'resize':
+        if (streams.hasTerminal) streams.resize(message.value);
+        break;
+      default:
+        throw invalidField('message', 'stdin, close_stdin or resize', message?.$case ?? 'nothing');
+    }
+  }
+}
+
+function toResponse(message: ClientMessage): AttachResponse {
+  if (message.kind === 'ended') {
+    return AttachResponse.fromPartial({ message: { $case: 'ended', value: { exitCode: message.exitCode } } });
+  }
+  const value = { stream: streamNumbers[message.stream], data: message.data };
+  return { message: { $case: 'output', value } } as AttachResponse;
+}

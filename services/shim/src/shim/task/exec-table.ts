@@ -1,0 +1,134 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FlotillaError, invalidField } from '@flotilla/errors';
+import { type ContainerStdio, type CreatedInit, type Starter, startExec } from '@flotilla/libcontainer';
+import type { Process, Spec } from '@flotilla/oci';
+import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
+import { ownerOnHost } from '../bundle.ts';
+import { ProcessStreams } from '../streams/process-streams.ts';
+import { makePipes, type StdioPair, type StreamEnds } from '../streams/stdio.ts';
+import { Exec, type Exit } from './exec.ts';
+import type { Reaper } from './reaper.ts';
+
+/** How long an exec that has ended can still be asked about, and attached to if nobody was. */
+const rememberMs = 30_000;
+
+export interface ExecTableOptions {
+  readonly init: CreatedInit;
+  readonly spec: Spec;
+  readonly starter: Starter;
+  readonly reaper: Reaper;
+  /** Told of each exit, after the output of an exec that is attached to. */
+  readonly onExit: (execId: string, exit: Exit) => void;
+}
+
+/** The processes that were started in the container besides init. */
+export class ExecTable {
+  readonly #options: ExecTableOptions;
+  readonly #execs = new Map<string, Exec>();
+
+  constructor(options: ExecTableOptions) {
+    this.#options = options;
+  }
+
+  /** NOT_FOUND / EXEC_NOT_FOUND. */
+  get(execId: string): Exec {
+    const exec = this.#execs.get(execId);
+    if (exec === undefined) {
+      throw new FlotillaError('not_found', `no such exec: ${execId}`, {
+        reason: 'EXEC_NOT_FOUND',
+        metadata: { execId },
+      });
+    }
+    return exec;
+  }
+
+  get runningIds(): string[] {
+    return [...this.#execs.values()].filter((exec) => exec.running).map(({ execId }) => execId);
+  }
+
+  /**
+   * Starts one; one that was started before stays as it is. Synchronous: its exit cannot be seen before it is in the table.
+   * NOT_FOUND / COMMAND_NOT_FOUND, PERMISSION_DENIED / COMMAND_NOT_EXECUTABLE, FAILED_PRECONDITION / WORKING_DIR_INVALID.
+   */
+  start({ execId, processJson, detach, stdin, size }: StartExecRequest): Exec {
+    const before = this.#execs.get(execId);
+    if (before !== undefined) return before;
+    if (execId === '') throw invalidField('exec_id', 'not empty');
+    const process = parseProcess(processJson);
+    if (process.terminal === true) {
+      const wanted = size !== undefined && size.rows > 0 && size.columns > 0 ? { size } : {};
+      const started = this.#startProcess(process, { kind: 'terminal', ...wanted });
+      return this.#add(execId, started, { terminalFd: started.consoleFd }, detach);
+    }
+    const pipes = makePipes({ owner: ownerOnHost(this.#options.spec, process.user), stdin, detach });
+    return this.#add(execId, this.#startWithPipes(process, pipes), pipes.ends, detach);
+  }
+
+  /** Resolves when all are gone, or after `waitMs`. */
+  async allFinished(waitMs: number): Promise<void> {
+    const running = [...this.#execs.values()].filter((exec) => exec.running);
+    if (running.length === 0) return;
+    const stop = new AbortController();
+    const late = sleep(waitMs, undefined, { signal: stop.signal }).catch(() => {});
+    await Promise.race([Promise.all(running.map((exec) => exec.finished)), late]);
+    stop.abort();
+  }
+
+  #startWithPipes(process: Process, pipes: StdioPair): ReturnType<typeof startExec> {
+    try {
+      const started = this.#startProcess(process, pipes.container);
+      pipes.closeContainerSide();
+      return started;
+    } catch (error) {
+      pipes.closeAll();
+      throw error;
+    }
+  }
+
+  #startProcess(process: Process, stdio: ContainerStdio): ReturnType<typeof startExec> {
+    const { init, spec, starter } = this.#options;
+    const { pid: containerPid, pidfd: containerPidfd, cgroup } = init;
+    return startExec({ containerPid, containerPidfd, spec, process, cgroup, stdio, starter });
+  }
+
+  #add(execId: string, { pid, pidfd }: ReturnType<typeof startExec>, ends: StreamEnds, detach: boolean): Exec {
+    const streams = new ProcessStreams({ ends });
+    if (detach) streams.open();
+    const exec = new Exec(execId, { pid, pidfd }, streams);
+    this.#execs.set(execId, exec);
+    this.#options.reaper.add({
+      pid,
+      pidfd,
+      onExit: (exit) => {
+        void exec.exited(exit).then((known) => this.#options.onExit(execId, known));
+        setTimeout(() => this.#forget(exec), rememberMs).unref();
+      },
+    });
+    return exec;
+  }
+
+  #forget(exec: Exec): void {
+    exec.streams.close();
+    this.#execs.delete(exec.execId);
+  }
+}
+
+/** OCI runtime-spec `process`, as far as it must be there to be started. */
+function parseProcess(json: string): Process {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    throw invalidField('process_json', 'a JSON object');
+  }
+  if (typeof value !== 'object' || value === null) throw invalidField('process_json', 'a JSON object');
+  const { args, cwd, user } = value as Partial<Process>;
+  if (!Array.isArray(args) || args.length === 0 || !args.every((one) => typeof one === 'string')) {
+    throw invalidField('process_json.args', 'a list of at least one text');
+  }
+  if (typeof cwd !== 'string' || !cwd.startsWith('/')) throw invalidField('process_json.cwd', 'an absolute path');
+  if (typeof user?.uid !== 'number' || typeof user.gid !== 'number') {
+    throw invalidField('process_json.user', 'an object with uid and gid');
+  }
+  return value as Process;
+}

@@ -1,0 +1,77 @@
+import process from 'node:process';
+import { type ChildExit, isErrno, setSignalMask, waitPidfd, waitpid } from '@flotilla/linux';
+
+export type OnExit = (exit: ChildExit) => void;
+
+interface Child {
+  readonly pid: number;
+  readonly pidfd: number;
+  readonly onExit: OnExit;
+}
+
+/**
+ * Learns of the exits of this process's children from SIGCHLD. Init is left a zombie until its exit is safely recorded:
+ * were this process to die before, its own parent would inherit the zombie and the status with it.
+ */
+export class Reaper {
+  readonly #init: Child;
+  readonly #execs = new Map<number, Child>();
+  #initExited = false;
+  readonly #onSignal = (): void => this.#look();
+
+  constructor(init: Child) {
+    this.#init = init;
+  }
+
+  /** From now on. The template that this process was forked from may have had SIGCHLD blocked. */
+  start(): void {
+    setSignalMask([]);
+    process.on('SIGCHLD', this.#onSignal);
+    this.#look();
+  }
+
+  stop(): void {
+    process.off('SIGCHLD', this.#onSignal);
+  }
+
+  /** An exec: reaped and reported once. Call it in the same turn of the loop in which it was made. */
+  add(exec: Child): void {
+    this.#execs.set(exec.pid, exec);
+  }
+
+  /** Init's zombie may go. */
+  reapInit(): void {
+    waitPidfd(this.#init.pidfd, { noHang: true });
+    this.#look();
+  }
+
+  #look(): void {
+    for (const exec of this.#execs.values()) {
+      const exit = waitPidfd(exec.pidfd, { noHang: true });
+      if (exit === undefined) continue;
+      this.#execs.delete(exec.pid);
+      exec.onExit(exit);
+    }
+    if (!this.#initExited) {
+      const exit = waitPidfd(this.#init.pidfd, { noHang: true, noReap: true });
+      if (exit !== undefined) {
+        this.#initExited = true;
+        this.#init.onExit(exit);
+      }
+    }
+    this.#reapOrphans();
+  }
+
+  /** Processes of the container that lost their parent and came to this one, a subreaper: nobody's business. */
+  #reapOrphans(): void {
+    try {
+      for (;;) {
+        const exit = waitpid(-1, { noHang: true, noReap: true });
+        if (exit === undefined || exit.pid === this.#init.pid || this.#execs.has(exit.pid)) return;
+        waitpid(exit.pid, { noHang: true });
+      }
+    } catch (error) {
+      if (!isErrno(error, 'ECHILD')) throw error;
+    }
+  }
+}

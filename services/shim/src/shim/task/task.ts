@@ -1,0 +1,222 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FlotillaError, invalidField } from '@flotilla/errors';
+import type { CreatedInit } from '@flotilla/libcontainer';
+import { type ChildExit, nowUnixNano, SIGKILL } from '@flotilla/linux';
+import type { Logger } from '@flotilla/log';
+import type { Bundle } from '../bundle.ts';
+import { writeExitRecord } from '../exit-record.ts';
+import type { ProcessStreams } from '../streams/process-streams.ts';
+import { Attachments } from './attachments.ts';
+import { type Exit, notRunning, signalProcess } from './exec.ts';
+import type { ExecTable } from './exec-table.ts';
+import type { ExitReporter } from './exit-reporter.ts';
+import type { Reaper } from './reaper.ts';
+
+/** Output of a process that cannot be killed may never end. */
+const drainMs = 5_000;
+const attachmentMs = 1_000;
+const deleteMs = 10_000;
+/** How long a task that was reported waits for its removal. */
+const lingerMs = 10_000;
+const lastSignal = 64;
+
+export type TaskExit = Exit & { readonly oomKilled: boolean };
+
+export type TaskState =
+  | { readonly name: 'created' }
+  | { readonly name: 'running' | 'paused'; readonly startedAtUnixNano: bigint }
+  | { readonly name: 'exited'; readonly exit: TaskExit };
+
+export interface TaskOptions {
+  readonly bundle: Bundle;
+  readonly init: CreatedInit;
+  readonly streams: ProcessStreams;
+  readonly execs: ExecTable;
+  readonly reaper: Reaper;
+  readonly reporter: ExitReporter;
+  readonly log: Logger;
+  /** Removes what the task has on the host besides its processes. */
+  readonly cleanUp: () => void;
+  /** Ends this process, once calls under way are answered. */
+  readonly leave: () => void;
+}
+
+/** Container's init, from waiting to the end. */
+export class Task {
+  readonly attachments = new Attachments();
+  readonly #options: TaskOptions;
+  readonly #ended = Promise.withResolvers<TaskExit>();
+  readonly #deleted = Promise.withResolvers<void>();
+  #state: TaskState = { name: 'created' };
+  #starting: Promise<bigint> | undefined;
+  /** Nobody is told of the exit by us: the caller of StartTask or DeleteTask is told in the answer. */
+  #silent = false;
+
+  constructor(options: TaskOptions) {
+    this.#options = options;
+  }
+
+  get state(): TaskState {
+    return this.#state;
+  }
+
+  /** Resolves when init has exited, its output is drained, and the exit is on disk. */
+  get ended(): Promise<TaskExit> {
+    return this.#ended.promise;
+  }
+
+  /** Releases init. Answers when it was started, at every call alike. Throws what CreatedInit.release does: then it is over. */
+  start(expectedAttachments: number): Promise<bigint> {
+    this.#starting ??= this.#start(expectedAttachments);
+    return this.#starting;
+  }
+
+  /** INVALID_FIELD, FAILED_PRECONDITION / TASK_NOT_RUNNING. */
+  kill(signal: number, all: boolean): void {
+    checkSignal(signal);
+    if (this.#state.name === 'exited') throw notRunning('the container');
+    const { init } = this.#options;
+    if (all) init.cgroup.killAll(signal);
+    else signalProcess(init.pidfd, signal, 'the container');
+    if (signal === SIGKILL) this.#thaw();
+  }
+
+  /** Idempotent. FAILED_PRECONDITION / TASK_NOT_RUNNING. */
+  pause(): void {
+    if (this.#state.name === 'paused') return;
+    if (this.#state.name !== 'running') throw notRunning('the container');
+    this.#options.init.cgroup.freeze();
+    this.#state = { ...this.#state, name: 'paused' };
+  }
+
+  /** Idempotent. FAILED_PRECONDITION / TASK_NOT_RUNNING. */
+  resume(): void {
+    if (this.#state.name === 'running') return;
+    if (this.#state.name !== 'paused') throw notRunning('the container');
+    this.#thaw();
+  }
+
+  /** FAILED_PRECONDITION / TASK_NOT_RUNNING or TASK_PAUSED: nothing can be started in it now. */
+  checkRunning(): void {
+    if (this.#state.name === 'paused') {
+      throw new FlotillaError('failed_precondition', 'the container is paused', { reason: 'TASK_PAUSED' });
+    }
+    if (this.#state.name !== 'running') throw notRunning('the container');
+  }
+
+  /** Kills what is left and removes it all. ABORTED / TASK_NOT_ENDING when the kernel will not let go of a process. */
+  async delete(): Promise<TaskExit> {
+    const { init, cleanUp, leave } = this.#options;
+    if (this.#state.name !== 'exited') {
+      this.#silent = true;
+      this.#killAll();
+      await withinDelete(this.#ended.promise, () => init.cgroup.pids());
+    }
+    cleanUp();
+    this.#deleted.resolve();
+    leave();
+    return this.#ended.promise;
+  }
+
+  /** For {@link Reaper}: init is a zombie. */
+  initExited({ exitCode, signal }: ChildExit): void {
+    void this.#end({ exitCode, signal, exitedAtUnixNano: nowUnixNano() });
+  }
+
+  async #start(expectedAttachments: number): Promise<bigint> {
+    await this.attachments.wait(expectedAttachments, attachmentMs);
+    if (this.#state.name !== 'created') throw notRunning('the container');
+    const { init, cleanUp, leave } = this.#options;
+    try {
+      init.release();
+    } catch (error) {
+      this.#silent = true;
+      this.#killAll();
+      await Promise.race([this.#ended.promise, sleep(deleteMs)]);
+      cleanUp();
+      leave();
+      throw error;
+    }
+    const startedAtUnixNano = nowUnixNano();
+    this.#state = { name: 'running', startedAtUnixNano };
+    return startedAtUnixNano;
+  }
+
+  async #end(exit: Exit & { readonly signal: number | undefined }): Promise<void> {
+    const { streams, reaper, execs, log } = this.#options;
+    const { signal, ...known } = exit;
+    const ended: TaskExit = { ...known, oomKilled: this.#wasOomKilled() };
+    if (this.#options.init.cgroup.isPopulated()) this.#killAll();
+    await streams.drain(drainMs);
+    this.#record(ended, signal);
+    reaper.reapInit();
+    streams.finish(exit.exitCode);
+    await execs.allFinished(drainMs);
+    this.#state = { name: 'exited', exit: ended };
+    log.info({ exitCode: ended.exitCode, oomKilled: ended.oomKilled }, 'container exited');
+    this.#ended.resolve(ended);
+    if (!this.#silent) await this.#reportAndLinger(ended);
+  }
+
+  /** Status on disk comes before anybody is told. Without a disk, telling is all that is left. */
+  #record(exit: TaskExit, signal: number | undefined): void {
+    const { bundle, log } = this.#options;
+    const { containerId, run, stateDir } = bundle.options;
+    try {
+      writeExitRecord(stateDir, { containerId, run, ...exit, ...(signal === undefined ? {} : { signal }) });
+    } catch (error) {
+      log.error({ err: error }, 'the exit could not be recorded');
+    }
+  }
+
+  async #reportAndLinger(exit: TaskExit): Promise<void> {
+    const { bundle, reporter, cleanUp, leave } = this.#options;
+    const { containerId, run } = bundle.options;
+    await reporter.reportTask({ containerId, run, ...exit });
+    const deleted = this.#deleted.promise.then(() => true);
+    if (await Promise.race([deleted, sleep(lingerMs, false)])) return;
+    cleanUp();
+    leave();
+  }
+
+  #wasOomKilled(): boolean {
+    try {
+      return this.#options.init.cgroup.oomKillCount() > 0;
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'the count of out-of-memory kills cannot be read');
+      return false;
+    }
+  }
+
+  #killAll(): void {
+    const { init } = this.#options;
+    init.kill();
+    init.cgroup.killAll(SIGKILL);
+    this.#thaw();
+  }
+
+  /** A frozen process of cgroup v1 does not even die. */
+  #thaw(): void {
+    if (this.#state.name !== 'paused') return;
+    this.#options.init.cgroup.thaw();
+    this.#state = { ...this.#state, name: 'running' };
+  }
+}
+
+/** Signal 0 only asks. */
+export function checkSignal(signal: number): void {
+  if (signal < 0 || signal > lastSignal) throw invalidField('signal', `0 to ${lastSignal}`, String(signal));
+}
+
+async function withinDelete(ended: Promise<unknown>, pids: () => readonly number[]): Promise<void> {
+  const stop = new AbortController();
+  const late = sleep(deleteMs, 'late', { signal: stop.signal }).catch(() => undefined);
+  if ((await Promise.race([ended, late])) === 'late') {
+    const left = pids().join(' ');
+    throw new FlotillaError('aborted', `the kernel does not let go of process ${left}`, {
+      reason: 'TASK_NOT_ENDING',
+      metadata: { pids: left },
+    });
+  }
+  stop.abort();
+}
