@@ -6,3 +6,4 @@ export {
   hasReason,
   invalidField,
 } from './flotilla-error.ts';
+export { codeOfStatusNumber, statusNumbers } from './status-numbers.ts';

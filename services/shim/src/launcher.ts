@@ -1,0 +1,14 @@
+import { fileURLToPath } from 'node:url';
+import { enterReadOnlyBinary } from './launcher/read-only-binary.ts';
+
+// The warm template that shims are forked from. First of all, and before much is loaded, into a binary that is safe from
+// containers; what follows happens in the process that this has become.
+const binaryProblem = enterReadOnlyBinary();
+
+const { runLauncher } = await import('./launcher/run-launcher.ts');
+await runLauncher({
+  loadShim: () => import('./shim/run-shim.ts'),
+  warmUp: async () => (await import('./launcher/warm-up.ts')).warmUp(),
+  shimMain: fileURLToPath(new URL('./shim-main.ts', import.meta.url)),
+  binaryProblem,
+});

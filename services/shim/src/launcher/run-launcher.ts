@@ -1,0 +1,78 @@
+import process from 'node:process';
+import { exitNow, getpid, setChildSubreaper, setProcessName, setsid, umask } from '@flotilla/linux';
+import { createLogger, type Logger } from '@flotilla/log';
+import { LauncherLoop, type ShimBirth } from './launcher-loop.ts';
+import { takePassedSocket } from './passed-socket.ts';
+import { chooseStarter, type ForkMode } from './shim-starter.ts';
+import { compactTemplate } from './template.ts';
+
+/** What a shim is told. */
+export interface RunShimOptions {
+  readonly shimDir: string;
+  readonly containerId: string;
+  /** Number of the run. */
+  readonly run: bigint;
+  readonly requestId: string;
+  /** Takes one LauncherReply behind its length, once the container is made or has failed; then to be closed. */
+  readonly readyFd: number;
+  readonly forkMode: ForkMode;
+}
+
+/** The code of a shim. */
+export interface ShimCode {
+  /**
+   * In a forked child. Gives the process a loop of its own before anything asynchronous, resolves when the shim serves, and
+   * ends the process when its work is done.
+   */
+  runShim(options: RunShimOptions): Promise<void>;
+}
+
+export interface LauncherOptions {
+  /** Loads the shim's code; only where shims are forked. */
+  readonly loadShim: () => Promise<ShimCode>;
+  /** Does in the template what every shim will do: what is loaded and compiled then, all of them share. */
+  readonly warmUp: () => Promise<void>;
+  /** Path of the program that is a shim by itself. */
+  readonly shimMain: string;
+  /** Why the binary of this process could be written to from a container; `undefined` if it cannot. */
+  readonly binaryProblem: string | undefined;
+  /** How long a shim may take to make its container; 30 s when absent. */
+  readonly launchTimeoutMs?: number;
+}
+
+/** The launcher's whole life; and, in each forked child, a shim's. */
+export async function runLauncher(options: LauncherOptions): Promise<void> {
+  const { loadShim, warmUp, shimMain, binaryProblem, launchTimeoutMs = 30_000 } = options;
+  umask(0o077);
+  setProcessName('flotilla-launch');
+  setChildSubreaper(true);
+  const log = createLogger({ service: 'launcher', level: process.env.FLOTILLA_LOG ?? 'info' });
+  if (binaryProblem !== undefined) log.warn({ problem: binaryProblem }, 'binary is not protected from containers');
+  const listenFd = takePassedSocket(process.env);
+  const starter = await chooseStarter(shimMain, process.env);
+  let code: ShimCode | undefined;
+  if (starter.mode === 'fork') {
+    code = await loadShim();
+    await warmUp();
+    await compactTemplate(log);
+  } else {
+    log.warn({ problem: starter.problem }, 'shims are started instead of forked');
+  }
+  const loop = new LauncherLoop({ listenFd, starter, log, launchTimeoutMs });
+  log.info({ forkMode: starter.mode }, 'ready');
+  const birth = loop.run();
+  loop.closeInherited();
+  await becomeShim(birth, code!, log);
+}
+
+/** From here on this process is a shim, and nothing of the launcher's is left but its memory. */
+async function becomeShim({ task, readyFd }: ShimBirth, { runShim }: ShimCode, log: Logger): Promise<void> {
+  setsid();
+  setProcessName('flotilla-shim');
+  try {
+    await runShim({ ...task, readyFd, forkMode: 'fork' });
+  } catch (err) {
+    log.error({ containerId: task.containerId, shimPid: getpid(), err }, 'shim failed');
+    exitNow(1);
+  }
+}

@@ -1,0 +1,13 @@
+import { fileURLToPath } from 'node:url';
+import { enterReadOnlyBinary } from '../read-only-binary.ts';
+
+// The launcher with a shim of the tests.
+const binaryProblem = enterReadOnlyBinary();
+const { runLauncher } = await import('../run-launcher.ts');
+await runLauncher({
+  loadShim: () => import('./test-shim.ts'),
+  warmUp: async () => (await import('../warm-up.ts')).warmUp(),
+  shimMain: fileURLToPath(new URL('./test-shim-main.ts', import.meta.url)),
+  binaryProblem,
+  launchTimeoutMs: 3_000,
+});
