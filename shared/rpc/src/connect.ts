@@ -117,7 +117,12 @@ function prepare(method: MethodShape, { name, deadlineMs: usual }: ClientOptions
     deserialize: method.responseDeserialize,
     metadata,
     grpcOptions: limited ? { deadline: Date.now() + deadlineMs } : {},
-    toError: (error) => fromGrpcError(error, { service: name, deadlineMs: limited ? deadlineMs : undefined }),
+    toError: (error) =>
+      fromGrpcError(error, {
+        service: name,
+        deadlineMs: limited ? deadlineMs : undefined,
+        cancelledByCaller: call.signal?.aborted === true,
+      }),
   };
 }
 
@@ -149,9 +154,10 @@ async function unaryCall(
   method: MethodShape,
   options: ClientOptions,
   request: unknown,
-  { signal, ...call }: CallOptions,
+  call: CallOptions,
 ): Promise<unknown> {
-  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, { ...call });
+  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
+  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const done = (error: ServiceError | null, value?: unknown) => {
@@ -171,9 +177,10 @@ async function clientStreamCall(
   method: MethodShape,
   options: ClientOptions,
   requests: AsyncIterable<unknown>,
-  { signal, ...call }: CallOptions,
+  call: CallOptions,
 ): Promise<unknown> {
-  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, { ...call });
+  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
+  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const running = grpc.makeClientStreamRequest(
@@ -212,9 +219,10 @@ async function* serverStreamCall(
   method: MethodShape,
   options: ClientOptions,
   request: unknown,
-  { signal, ...call }: CallOptions,
+  call: CallOptions,
 ): AsyncGenerator<unknown> {
-  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, { ...call });
+  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
+  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const running = grpc.makeServerStreamRequest(method.path, serialize, deserialize, request, metadata, grpcOptions);
   running.on('error', () => {}); // One that comes after the loop was left has no other listener.
@@ -236,9 +244,10 @@ async function* bidiCall(
   method: MethodShape,
   options: ClientOptions,
   requests: AsyncIterable<unknown>,
-  { signal, ...call }: CallOptions,
+  call: CallOptions,
 ): AsyncGenerator<unknown> {
-  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, { ...call });
+  const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
+  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const running: ClientDuplexStream<unknown, unknown> = grpc.makeBidiStreamRequest(
     method.path,

@@ -25,7 +25,7 @@ export function forward<const Service extends ServiceShape>(
   const client = connect(mixed, { address, name });
   const callOptions = (method: string, { signal, deadline }: CallContext) => ({
     signal,
-    deadlineMs: deadline === undefined ? deadlineMs?.(method) : Math.max(deadline.getTime() - Date.now(), 0),
+    deadlineMs: deadline === undefined ? deadlineMs?.(method) : timeLeft(deadline),
   });
   const passed = Object.fromEntries(
     Object.keys(mixed).map((key) => {
@@ -35,4 +35,10 @@ export function forward<const Service extends ServiceShape>(
   );
   const { bind } = implement(mixed, { ...passed, ...own } as Handlers<ServiceShape>);
   return { name: serviceNameOf(service), service: mixed, bind, [Symbol.dispose]: () => client[Symbol.dispose]() };
+}
+
+/** A little less than the caller has, so that it hears who did not answer before it gives up itself. */
+function timeLeft(deadline: Date): number {
+  const leftMs = deadline.getTime() - Date.now();
+  return Math.max(leftMs - Math.min(leftMs / 10, 250), 0);
 }

@@ -50,13 +50,18 @@ export interface CallFacts {
   /** The service that was called. */
   readonly service: string;
   readonly deadlineMs?: number | undefined;
+  /** The caller cancelled the call itself. Otherwise a cancellation comes from a server that was shut down. */
+  readonly cancelledByCaller?: boolean;
 }
 
 /**
  * What a caller sees of a failed call: the error as it was thrown over there; or, when nobody over there said anything,
  * UNAVAILABLE / SERVICE_UNAVAILABLE with the service's name.
  */
-export function fromGrpcError(error: ServiceError, { service, deadlineMs }: CallFacts): FlotillaError {
+export function fromGrpcError(
+  error: ServiceError,
+  { service, deadlineMs, cancelledByCaller }: CallFacts,
+): FlotillaError {
   const code = errorCodes.get(error.code) ?? 'internal';
   const info = readErrorInfo(error.metadata);
   if (info !== undefined) {
@@ -70,7 +75,7 @@ export function fromGrpcError(error: ServiceError, { service, deadlineMs }: Call
       cause: error,
     });
   }
-  if (code === 'unavailable') {
+  if (code === 'unavailable' || (code === 'cancelled' && cancelledByCaller === false)) {
     return new FlotillaError('unavailable', `the ${service} service cannot be reached: ${error.details}`, {
       reason: 'SERVICE_UNAVAILABLE',
       metadata: { service },
