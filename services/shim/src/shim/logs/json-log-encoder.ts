@@ -8,17 +8,25 @@ const widestEscape = 6;
 const largestRecordBytes = longestLineBytes * widestEscape + envelopeBytes;
 
 const newline = 0x0a;
-const prefix = Buffer.from('{"log":"');
+const start = '{"log":"';
+const prefix = Buffer.from(start);
 const hexDigits = Buffer.from('0123456789abcdef');
 
 /** 1 for bytes that stand for themselves: Go's encoder escapes controls, quotes, backslashes and what HTML minds. */
 const plain = new Uint8Array(256);
 for (let byte = 0x20; byte < 0x80; byte++) plain[byte] = '"\\<>&'.includes(String.fromCharCode(byte)) ? 0 : 1;
 
+const plainChunkBytes = 4 * 1024;
+const everyNewline = /\n/g;
+/** Anything but newlines and what {@link plain} says. */
+const needsEscape = /[^\n !#-%'-;=?-[\]-\x7f]/;
+
 /** The end of a record of one stream at one time: after a whole line, and after a piece of one. */
 export interface RecordTail {
   readonly line: Uint8Array;
   readonly partial: Uint8Array;
+  /** From the end of a line's text to the beginning of the next one's. */
+  readonly between: string;
 }
 
 /** Where a stream stands. */
@@ -33,7 +41,7 @@ export interface LinePosition {
  */
 export class JsonLogEncoder {
   /** Made at the first record: many containers never write. */
-  #out: Uint8Array | undefined;
+  #out: Buffer | undefined;
   #length = 0;
   readonly #flush: (records: Uint8Array) => void;
 
@@ -44,7 +52,7 @@ export class JsonLogEncoder {
 
   /** Encodes the complete lines of `data`, long ones in pieces; returns where the unfinished last line begins. */
   encodeLines(data: Uint8Array, now: RecordTail, position: LinePosition): number {
-    let lineStart = 0;
+    let lineStart = this.#encodePlainLines(data, now, position);
     while (lineStart < data.length) {
       const next = this.#encodeLine(data, lineStart, now, position);
       if (next === lineStart) break;
@@ -67,6 +75,23 @@ export class JsonLogEncoder {
     const records = this.#out!.subarray(0, this.#length);
     this.#length = 0;
     this.#flush(records);
+  }
+
+  /**
+   * The short way for a large chunk of short lines without anything to escape, as most are: V8 replaces in strings two times
+   * as fast as it runs the loop below. Returns 0 when the chunk is another one.
+   */
+  #encodePlainLines(data: Uint8Array, now: RecordTail, { continued }: LinePosition): number {
+    const end = data.lastIndexOf(newline);
+    if (continued !== undefined || end < plainChunkBytes || hasLongLine(data, end)) return 0;
+    const text = Buffer.from(data.buffer, data.byteOffset, end).toString('latin1');
+    if (needsEscape.test(text)) return 0;
+    this.flush();
+    const records = `${start}${text.replace(everyNewline, now.between)}${now.between.slice(0, -start.length)}`;
+    const out = this.#reserve();
+    if (records.length > out.length) this.#flush(Buffer.from(records, 'latin1'));
+    else this.#length = out.write(records, 'latin1');
+    return end + 1;
   }
 
   /** One line or one full piece of one; returns where the next begins, `start` itself when the line is unfinished. */
@@ -97,7 +122,7 @@ export class JsonLogEncoder {
   }
 
   /** The buffer, with room for the largest record. */
-  #reserve(): Uint8Array {
+  #reserve(): Buffer {
     this.#out ??= Buffer.allocUnsafeSlow(2 * largestRecordBytes);
     if (this.#out.length - this.#length < largestRecordBytes) this.flush();
     return this.#out;
@@ -107,7 +132,7 @@ export class JsonLogEncoder {
 /** The end of records of a stream at a time in nanoseconds since the Unix epoch. */
 export function recordTail(stream: 'stdout' | 'stderr', atUnixNano: bigint): RecordTail {
   const end = `","stream":"${stream}","time":"${formatTime(atUnixNano)}"}\n`;
-  return { line: Buffer.from(`\\n${end}`), partial: Buffer.from(end) };
+  return { line: Buffer.from(`\\n${end}`), partial: Buffer.from(end), between: `\\n${end}${start}` };
 }
 
 /** RFC3339Nano of Go's time package: as many digits of the second as it takes. */
@@ -126,6 +151,16 @@ export function wholeCharacters(piece: Uint8Array): number {
     return byte < 0xf5 && wanted > back ? piece.length - back : piece.length;
   }
   return piece.length;
+}
+
+/** Whether a line before `end`, where a newline is, must be cut. */
+function hasLongLine(data: Uint8Array, end: number): boolean {
+  for (let lineStart = 0; lineStart + longestLineBytes <= end; ) {
+    const lineEnd = data.lastIndexOf(newline, lineStart + longestLineBytes - 1);
+    if (lineEnd < lineStart) return true;
+    lineStart = lineEnd + 1;
+  }
+  return false;
 }
 
 function putBytes(out: Uint8Array, at: number, bytes: Uint8Array): number {

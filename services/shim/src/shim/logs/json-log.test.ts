@@ -92,6 +92,23 @@ test('any cut into chunks gives the same log', () => {
   }
 });
 
+test('large chunks of plain lines, the short way, give the log that small ones do', () => {
+  const plain = Array.from(
+    { length: 3_000 },
+    (_, i) => `${'~'.repeat(i % 70)} !#$%'()*+,-./:;=?@AZ[]^_\`az{|}~\x7f ${i}\n`,
+  );
+  const awkward = ['"', '\\', '<', '>', '&', '\t', 'é', '\x00'].map(
+    (text) => `${plain.join('')}${text}\n${plain.join('')}`,
+  );
+  const long = [16_383, 16_384, 16_385].map((length) => `${plain[0]}${'x'.repeat(length)}\n${plain.join('')}`);
+  for (const text of [plain.join(''), `${plain.join('')}end`, '\n'.repeat(10_000), ...awkward, ...long]) {
+    const bytes = Buffer.from(text);
+    const small = [];
+    for (let i = 0; i < bytes.length; i += 4_000) small.push(bytes.subarray(i, i + 4_000));
+    assert.equal(written([bytes]), written(small), JSON.stringify(text.slice(0, 50)));
+  }
+});
+
 test('records larger than the buffer come out in order', () => {
   const lines = Array.from({ length: 60_000 }, (_, i) => `${i}\n`);
   const logs = written([lines.join('')])

@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Starter } from '@flotilla/libcontainer';
+import {
+  defaultCapabilities,
+  defaultDeviceRules,
+  defaultMaskedPaths,
+  defaultMounts,
+  defaultReadonlyPaths,
+  toCapabilitySets,
+} from '@flotilla/libcontainer/defaults';
+import type { Process, Spec } from '@flotilla/oci';
+import { LauncherReply, TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import {
+  type AttachStart,
+  KillTaskRequest,
+  ShimServiceService,
+  StartExecRequest,
+} from '@flotilla/proto/flotilla/shim/v1/shim';
+import { type Client, connect } from '@flotilla/rpc';
+import { Attachment } from './attachment.ts';
+import { ReportRecorder } from './report-recorder.ts';
+
+const starter = fileURLToPath(new URL('start-shim.ts', import.meta.url));
+const applets = 'sh cat echo head id kill ls seq sleep stty true false dd yes ps'.split(' ');
+
+/** A shim's client. */
+export type ShimClient = Client<typeof ShimServiceService>;
+
+/** What a task is to be, besides the usual. */
+export interface TaskPlan {
+  readonly args: readonly string[];
+  readonly process?: Partial<Process>;
+  readonly options?: Partial<TaskOptions>;
+  readonly resources?: NonNullable<NonNullable<Spec['linux']>['resources']>;
+}
+
+/** A folder with a root file system of busybox, in which real shims run real containers; takes all of it away again. */
+export class ShimRig implements AsyncDisposable {
+  readonly forkMode: Starter;
+  readonly dir = mkdtempSync('/tmp/fl-');
+  readonly #group = `/fl-test-${randomBytes(4).toString('hex')}`;
+  readonly #children = new Set<ChildProcess>();
+  readonly #open = new AsyncDisposableStack();
+  readonly supervisorAddress = `unix://${this.dir}/supervisor.sock`;
+
+  constructor(forkMode: Starter) {
+    this.forkMode = forkMode;
+    mkdirSync(join(this.dir, 'root/bin'), { recursive: true });
+    for (const name of ['proc', 'dev', 'sys', 'tmp', 'etc']) mkdirSync(join(this.dir, 'root', name));
+    copyFileSync('/bin/busybox', join(this.dir, 'root/bin/busybox'));
+    for (const applet of applets) symlinkSync('busybox', join(this.dir, 'root/bin', applet));
+    writeFileSync(join(this.dir, 'root/bin/data'), 'not a program', { mode: 0o644 });
+  }
+
+  /** Makes a container whose init waits. */
+  async launch(plan: TaskPlan): Promise<TestTask> {
+    const reply = await this.tryLaunch(plan);
+    if (reply.reply?.$case !== 'launch') assert.fail(JSON.stringify(reply.reply?.value));
+    const task = new TestTask(this.lastShimDir, this.lastContainerId, reply.reply.value, this);
+    this.#open.use(task.client);
+    return task;
+  }
+
+  lastShimDir = '';
+  lastContainerId = '';
+
+  /** The reply as it is, which may be an error. */
+  async tryLaunch(plan: TaskPlan): Promise<LauncherReply> {
+    const containerId = randomBytes(32).toString('hex');
+    const shimDir = join(this.dir, 's', containerId.slice(0, 12));
+    mkdirSync(shimDir, { recursive: true, mode: 0o700 });
+    mkdirSync(this.stateDir(containerId), { recursive: true });
+    writeFileSync(join(shimDir, 'config.json'), JSON.stringify(this.#spec(containerId, plan)));
+    const options = TaskOptions.fromPartial({
+      containerId,
+      run: 1n,
+      stateDir: this.stateDir(containerId),
+      logDriver: 'json-file',
+      logPath: this.logPath(containerId),
+      supervisorAddress: this.supervisorAddress,
+      logLevel: 'warn',
+      runtime: 'flotilla',
+      cgroupParent: this.#group,
+      ...plan.options,
+    });
+    writeFileSync(join(shimDir, 'task.json'), JSON.stringify(TaskOptions.toJSON(options)));
+    this.lastShimDir = shimDir;
+    this.lastContainerId = containerId;
+    const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1'];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+    this.#children.add(child);
+    const chunks: Buffer[] = [];
+    for await (const chunk of child.stdio[3] as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
+    const bytes = Buffer.concat(chunks);
+    const prefix = bytes.findIndex((byte) => byte < 0x80) + 1;
+    return LauncherReply.decode(bytes.subarray(prefix));
+  }
+
+  stateDir(containerId: string): string {
+    return join(this.dir, 'c', containerId);
+  }
+
+  logPath(containerId: string): string {
+    return join(this.stateDir(containerId), `${containerId}-json.log`);
+  }
+
+  /** A real gRPC server that takes the reports of shims. */
+  async startSupervisor(): Promise<ReportRecorder> {
+    const recorder = new ReportRecorder();
+    await recorder.listen(join(this.dir, 'supervisor.sock'));
+    this.#open.use(recorder);
+    return recorder;
+  }
+
+  /** Names of the cgroups of ours that exist. */
+  cgroups(): string[] {
+    return hierarchies()
+      .flatMap((root) => {
+        const group = `${root}${this.#group}`;
+        return existsSync(group) ? readdirSync(group, { withFileTypes: true }).filter((one) => one.isDirectory()) : [];
+      })
+      .map(({ parentPath, name }) => join(parentPath, name));
+  }
+
+  /** Waits for the shims to end by themselves. */
+  async ended(): Promise<void> {
+    for (const child of this.#children) {
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const name of existsSync(join(this.dir, 's')) ? readdirSync(join(this.dir, 's')) : []) {
+      const shim = connect(ShimServiceService, { address: `unix://${this.dir}/s/${name}/shim.sock`, name: 'shim' });
+      await shim.deleteTask({}, { deadlineMs: 3_000 }).catch(() => {});
+      shim[Symbol.dispose]();
+    }
+    await Promise.race([this.ended(), sleep(5_000)]);
+    for (const child of this.#children) child.kill('SIGKILL');
+    await this.#open.disposeAsync();
+    for (const group of [...this.cgroups(), ...hierarchies().map((root) => `${root}${this.#group}`)]) {
+      if (existsSync(group)) rmdirSync(group);
+    }
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  #spec(containerId: string, { args, process, resources }: TaskPlan): Spec {
+    return {
+      ociVersion: '1.2.0',
+      root: { path: join(this.dir, 'root') },
+      hostname: containerId.slice(0, 12),
+      process: {
+        user: { uid: 0, gid: 0 },
+        args,
+        env: ['PATH=/bin'],
+        cwd: '/',
+        capabilities: toCapabilitySets(defaultCapabilities),
+        ...process,
+      },
+      mounts: defaultMounts,
+      linux: {
+        cgroupsPath: `${this.#group}/${containerId}`,
+        namespaces: (['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'] as const).map((type) => ({ type })),
+        resources: { devices: defaultDeviceRules, ...resources },
+        maskedPaths: defaultMaskedPaths,
+        readonlyPaths: defaultReadonlyPaths,
+      },
+    };
+  }
+}
+
+/** A container that a shim runs. */
+export class TestTask {
+  readonly shimDir: string;
+  readonly containerId: string;
+  readonly shimPid: number;
+  readonly initPid: number;
+  readonly client: ShimClient;
+  readonly #rig: ShimRig;
+
+  constructor(
+    shimDir: string,
+    containerId: string,
+    { shimPid, initPid }: { shimPid: number; initPid: number },
+    rig: ShimRig,
+  ) {
+    this.shimDir = shimDir;
+    this.containerId = containerId;
+    this.shimPid = shimPid;
+    this.initPid = initPid;
+    this.#rig = rig;
+    this.client = connect(ShimServiceService, { address: `unix://${shimDir}/shim.sock`, name: 'shim' });
+  }
+
+  async start(expectedAttachments = 0): Promise<void> {
+    await this.client.startTask({ expectedAttachments });
+  }
+
+  async kill(request: Partial<KillTaskRequest>): Promise<void> {
+    await this.client.killTask(KillTaskRequest.fromPartial(request));
+  }
+
+  /** Of init or of an exec; the exit code. */
+  async wait(execId = ''): Promise<number> {
+    return (await this.client.waitTask({ execId })).exitCode;
+  }
+
+  /** Starts and returns the exit code. */
+  async run(): Promise<number> {
+    await this.start();
+    return this.wait();
+  }
+
+  /** The exec's pid. */
+  async exec(request: Partial<StartExecRequest>): Promise<number> {
+    return (await this.client.startExec(StartExecRequest.fromPartial(request))).pid;
+  }
+
+  /** What the log file says, one entry a record. */
+  log(): { log: string; stream: string; time: string }[] {
+    const text = readFileSync(this.#rig.logPath(this.containerId), 'utf8').trimEnd();
+    return text === '' ? [] : text.split('\n').map((line) => JSON.parse(line));
+  }
+
+  logText(stream = 'stdout'): string {
+    return this.log()
+      .filter((record) => record.stream === stream)
+      .map(({ log }) => log)
+      .join('');
+  }
+
+  /** Waits until the file of the log has a text. */
+  async logs(text: string): Promise<void> {
+    for (let i = 0; i < 300 && !this.logText().includes(text); i++) await sleep(10);
+    assert.ok(this.logText().includes(text), `${text} in ${this.logText()}`);
+  }
+
+  attach(start: Partial<AttachStart> = {}): Attachment {
+    return new Attachment(this.client, { stdout: true, stderr: true, ...start });
+  }
+}
+
+/** Where cgroups are: each v1 controller and v2. */
+function hierarchies(): string[] {
+  const root = '/sys/fs/cgroup';
+  const below = readdirSync(root, { withFileTypes: true }).filter((one) => one.isDirectory());
+  return existsSync(`${root}/cgroup.controllers`) ? [root] : below.map(({ name }) => join(root, name));
+}
