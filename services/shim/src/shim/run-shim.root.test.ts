@@ -12,7 +12,6 @@ const SIGKILL = 9;
 const SIGUSR1 = 10;
 
 const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
-JSON.stringify({ args, cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'], ...more });
 
 for (const forkMode of ['fork', 'spawn'] as const) {
   describe(`a shim by ${forkMode}`, { skip }, () => {

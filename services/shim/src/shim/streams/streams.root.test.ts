@@ -9,7 +9,6 @@ const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host
 
 const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
 const terminal = { process: { terminal: true, consoleSize: { height: 25, width: 91 } } };
-JSON.stringify({ args, cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'], ...more });
 
 for (const forkMode of ['fork', 'spawn'] as const) {
   describe(`streams of a shim by ${forkMode}`, { skip }, () => {
