@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, globSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { mustRun, runProgram } from '../harness/run-program.ts';
+import { waitFor } from '../harness/wait.ts';
+
+const image = 'bench:latest';
+
+/**
+ * A Docker daemon of the benchmark's own: its own folders, and network and mount namespaces of its own, so that its bridge
+ * and firewall rules go with it and the host's daemon, if any, is left alone.
+ */
+export class DockerSubject implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #daemon: ChildProcess;
+  readonly #hadCgroups: boolean;
+
+  private constructor(folder: string, daemon: ChildProcess, hadCgroups: boolean) {
+    this.#folder = folder;
+    this.#daemon = daemon;
+    this.#hadCgroups = hadCgroups;
+  }
+
+  /** Starts the daemon and gives it an image of the root; undefined, with the reason on the console, where there is none. */
+  static async start(folder: string, root: string): Promise<DockerSubject | undefined> {
+    for (const program of ['docker', 'dockerd']) {
+      const path = `${process.env.PATH}:/usr/sbin`;
+      const found = await runProgram('sh', ['-c', `command -v ${program}`], { env: { PATH: path } });
+      if (found.code === 0) continue;
+      console.log(`bench: ${program} is not installed: no comparison with Docker`);
+      return undefined;
+    }
+    const at = (name: string) => join(folder, name);
+    const flags = [
+      '--data-root',
+      at('data'),
+      '--exec-root',
+      at('exec'),
+      '--pidfile',
+      at('docker.pid'),
+      '--host',
+      `unix://${at('docker.sock')}`,
+    ];
+    const network = ['--bip', '172.29.250.1/24', '--ip6tables=false'];
+    const daemon = spawn(
+      'unshare',
+      ['--net', '--mount', 'sh', '-c', 'ip link set lo up; exec dockerd "$@"', 'sh', ...flags, ...network],
+      { stdio: 'ignore', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } },
+    );
+    const subject = new DockerSubject(folder, daemon, globSync('/sys/fs/cgroup/{*/,}docker').length > 0);
+    try {
+      await waitFor(
+        'dockerd answers',
+        async () => (await subject.#try('info')) && existsSync(at('docker.sock')),
+        30_000,
+      );
+      await mustRun(
+        'sh',
+        ['-c', 'tar -C "$1" -c . | docker import --change "ENV PATH=/bin" - "$2"', 'sh', root, image],
+        {
+          env: subject.#env(),
+        },
+      );
+      return subject;
+    } catch (error) {
+      await subject[Symbol.asyncDispose]();
+      console.log(`bench: dockerd does not work here: no comparison with Docker (${(error as Error).message})`);
+      return undefined;
+    }
+  }
+
+  #env(): NodeJS.ProcessEnv {
+    return { ...process.env, DOCKER_HOST: `unix://${join(this.#folder, 'docker.sock')}` };
+  }
+
+  async #try(...args: string[]): Promise<boolean> {
+    return (await runProgram('docker', args, { env: this.#env() })).code === 0;
+  }
+
+  #docker(...args: string[]): Promise<string> {
+    return mustRun('docker', args, { env: this.#env() });
+  }
+
+  /** `docker run --rm … true`, as its users do it. */
+  async runToExit(network: string): Promise<void> {
+    await this.#docker('run', '--rm', '--network', network, image, 'true');
+  }
+
+  async exec(container: string): Promise<void> {
+    await this.#docker('exec', container, 'true');
+  }
+
+  async start(network: string, command: readonly string[]): Promise<string> {
+    return (await this.#docker('run', '--detach', '--network', network, image, ...command)).trim();
+  }
+
+  async remove(containers: readonly string[]): Promise<void> {
+    await this.#docker('rm', '--force', ...containers);
+  }
+
+  /** Process ids of the daemon's shims: one for each container that runs. */
+  shimPids(): readonly number[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        try {
+          const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+          return words[0]?.endsWith('containerd-shim-runc-v2') === true && words.join(' ').includes(this.#folder);
+        } catch {
+          return false; // gone meanwhile
+        }
+      })
+      .map(Number);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = once(this.#daemon, 'exit');
+    if (this.#daemon.exitCode === null) {
+      this.#daemon.kill('SIGTERM');
+      await ended;
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+    if (this.#hadCgroups) return;
+    for (const path of globSync('/sys/fs/cgroup/{*/,}docker{/*,}').toSorted().toReversed()) {
+      if (existsSync(join(path, 'cgroup.procs'))) rmdirSync(path);
+    }
+  }
+}

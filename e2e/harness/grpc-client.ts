@@ -1,0 +1,65 @@
+import { globSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Client, credentials, Metadata } from '@grpc/grpc-js';
+import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
+
+const protoRoot = fileURLToPath(new URL('../../proto', import.meta.url));
+
+type Message = Record<string, unknown>;
+
+/** A client made from the .proto files alone, as any language could make one. */
+export class GrpcClient implements Disposable {
+  readonly #client: Client;
+  readonly #definition = loadSync(globSync('flotilla/v1/*.proto', { cwd: protoRoot }), {
+    includeDirs: [protoRoot],
+    keepCase: true,
+    longs: String,
+    enums: String,
+    defaults: true,
+    oneofs: true,
+  });
+
+  constructor(socketPath: string) {
+    this.#client = new Client(`unix://${socketPath}`, credentials.createInsecure());
+  }
+
+  /** A unary call: `call('ContainerService', 'StartContainer', {…})`. Rejects with grpc-js's error. */
+  call(service: string, method: string, request: Message, headers: Record<string, string> = {}): Promise<Message> {
+    const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
+    const metadata = new Metadata();
+    for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+    const { promise, resolve, reject } = Promise.withResolvers<Message>();
+    const deadline = Date.now() + 30_000;
+    this.#client.makeUnaryRequest<object, object>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      metadata,
+      { deadline },
+      (error, answer) => (error === null ? resolve(answer as Message) : reject(error)),
+    );
+    return promise;
+  }
+
+  /** A call with streams both ways: sends all requests, gathers all answers. */
+  async exchange(service: string, method: string, requests: readonly Message[]): Promise<readonly Message[]> {
+    const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
+    const stream = this.#client.makeBidiStreamRequest<object, object>(path, requestSerialize, responseDeserialize);
+    for (const request of requests) stream.write(request);
+    const answers: Message[] = [];
+    for await (const answer of stream) answers.push(answer as Message);
+    return answers;
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.close();
+  }
+
+  #method(service: string, method: string): MethodDefinition<object, object> {
+    const definition = this.#definition[`flotilla.v1.${service}`] as ServiceDefinition | undefined;
+    const found = definition?.[method];
+    if (found === undefined) throw new Error(`the contracts have no ${service}.${method}`);
+    return found;
+  }
+}
