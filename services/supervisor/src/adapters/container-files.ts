@@ -1,0 +1,177 @@
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { invalidField } from '@flotilla/errors';
+import { isErrno } from '@flotilla/linux';
+import type { Spec } from '@flotilla/oci';
+import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import type { Bundle, ExitRecord, Files, TaskTruth } from '../domain/ports.ts';
+import { type DeviceSet, type DeviceWish, readAllDevices, readDevices } from './host-devices.ts';
+import { isInitAlive, isShimAlive, readShimFile } from './process-identity.ts';
+
+export interface ContainerFilesOptions {
+  /** FLOTILLA_ROOT/containers. */
+  readonly stateRoot: string;
+  /** FLOTILLA_RUN/shims. */
+  readonly shimRoot: string;
+  /** Where shims report: `unix:///…/supervisor.sock`. */
+  readonly supervisorAddress: string;
+  /** pino level of shims. */
+  readonly logLevel: string;
+  /** `/<instance>`. */
+  readonly cgroupParent: string;
+}
+
+/** The folders of containers: what outlives a run, and the bundle of a run. */
+export class ContainerFiles implements Files {
+  readonly #options: ContainerFilesOptions;
+
+  /** Makes the two folders, for root's eyes only. */
+  constructor(options: ContainerFilesOptions) {
+    this.#options = options;
+    mkdirSync(options.stateRoot, { recursive: true, mode: 0o700 });
+    mkdirSync(options.shimRoot, { recursive: true, mode: 0o700 });
+  }
+
+  shimDir(containerId: string): string {
+    return join(this.#options.shimRoot, containerId);
+  }
+
+  etcPaths(containerId: string) {
+    const folder = this.#stateDir(containerId);
+    return {
+      hostname: join(folder, 'hostname'),
+      hosts: join(folder, 'hosts'),
+      resolvConf: join(folder, 'resolv.conf'),
+    };
+  }
+
+  logPath(containerId: string): string {
+    return join(this.#stateDir(containerId), `${containerId}-json.log`);
+  }
+
+  hostEtc() {
+    return { hosts: readOrEmpty('/etc/hosts'), resolvConf: readOrEmpty('/etc/resolv.conf') };
+  }
+
+  /** Nothing here is flushed: after power loss no run goes on, and a start writes all of it again. */
+  writeBundle({ containerId, run, spec, etc, rootfsMounts, log, ...task }: Bundle): void {
+    const stateDir = this.#stateDir(containerId);
+    const shimDir = this.shimDir(containerId);
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    mkdirSync(shimDir, { recursive: true, mode: 0o700 });
+    if (etc !== undefined) {
+      const paths = this.etcPaths(containerId);
+      // Read by every user in the container, whatever the umask.
+      for (const name of ['hostname', 'hosts', 'resolvConf'] as const) writeFile(paths[name], etc[name], 0o644);
+    }
+    const options = TaskOptions.fromPartial({
+      containerId,
+      run: BigInt(run),
+      stateDir,
+      rootfsMounts: [...rootfsMounts],
+      openStdin: task.openStdin,
+      stdinOnce: task.stdinOnce,
+      logDriver: log.driver,
+      logPath: log.driver === 'none' ? '' : this.logPath(containerId),
+      logMaxSizeBytes: BigInt(log.maxSizeBytes),
+      logMaxFiles: log.maxFiles,
+      supervisorAddress: this.#options.supervisorAddress,
+      logLevel: this.#options.logLevel,
+      runtime: task.runtime,
+      cgroupParent: this.#options.cgroupParent,
+    });
+    writeFile(join(shimDir, 'config.json'), JSON.stringify(spec), 0o600);
+    writeFile(join(shimDir, 'task.json'), JSON.stringify(TaskOptions.toJSON(options)), 0o600);
+  }
+
+  readSpec(containerId: string): Spec {
+    return JSON.parse(readFileSync(join(this.shimDir(containerId), 'config.json'), 'utf8')) as Spec;
+  }
+
+  removeState(containerId: string): void {
+    rmSync(this.shimDir(containerId), { recursive: true, force: true, maxRetries: 3 });
+    rmSync(this.#stateDir(containerId), { recursive: true, force: true, maxRetries: 3 });
+  }
+
+  processExists(pid: number): boolean {
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch (error) {
+      return isErrno(error, 'EPERM');
+    }
+  }
+
+  probe(containerId: string, run: number): TaskTruth {
+    const file = readShimFile(this.shimDir(containerId));
+    const ours = file !== undefined && file.run === String(run) ? file : undefined;
+    if (ours !== undefined && isShimAlive(ours)) return { kind: 'alive', shimPid: ours.pid, initPid: ours.initPid };
+    const exit = this.#findExit(containerId, run);
+    if (exit !== undefined) return { kind: 'exited', exit };
+    if (ours !== undefined && isInitAlive(ours)) return { kind: 'alive', shimPid: 0, initPid: ours.initPid };
+    // It may have been written between the two looks.
+    const late = this.#findExit(containerId, run);
+    return late === undefined ? { kind: 'gone' } : { kind: 'exited', exit: late };
+  }
+
+  listShimDirs(): readonly string[] {
+    return readdirSync(this.#options.shimRoot);
+  }
+
+  listStateDirs(): readonly string[] {
+    return readdirSync(this.#options.stateRoot);
+  }
+
+  prepareBindSource(path: string, create: boolean, field: string): void {
+    try {
+      statSync(path);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
+      if (!create || isErrno(error, 'ENOTDIR')) throw invalidField(field, 'a path that exists on the host', path);
+      mkdirSync(path, { recursive: true });
+      chmodSync(path, 0o755);
+    }
+  }
+
+  devices(wishes: readonly DeviceWish[], privileged: boolean): DeviceSet {
+    const { nodes, rules } = readDevices(wishes);
+    if (!privileged) return { nodes, rules };
+    const own = new Set(nodes.map(({ path }) => path));
+    return { nodes: [...readAllDevices().filter(({ path }) => !own.has(path)), ...nodes], rules };
+  }
+
+  /** `exit.json`, written by the shim or by the launcher in its place; undefined when it is of another run. */
+  #findExit(containerId: string, run: number): ExitRecord | undefined {
+    let text: string;
+    try {
+      text = readFileSync(join(this.#stateDir(containerId), 'exit.json'), 'utf8');
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+    const exit = JSON.parse(text) as { run: string; exitCode: number; oomKilled: boolean; exitedAtUnixNano: string };
+    if (exit.run !== String(run)) return undefined;
+    const { exitCode, oomKilled, exitedAtUnixNano } = exit;
+    return { run, exitCode, oomKilled, exitedAtUnixNano: BigInt(exitedAtUnixNano) };
+  }
+
+  #stateDir(containerId: string): string {
+    return join(this.#options.stateRoot, containerId);
+  }
+}
+
+function writeFile(path: string, content: string, mode: number): void {
+  writeFileSync(path, content, { mode });
+  // The umask of the process hides everything from others.
+  if (mode !== 0o600) chmodSync(path, mode);
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return '';
+    throw error;
+  }
+}

@@ -1,0 +1,128 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { FlotillaError, hasReason } from '@flotilla/errors';
+import { ContainerCgroup } from '@flotilla/libcontainer';
+import { ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
+import { type Client, connect } from '@flotilla/rpc';
+import type { ContainerRecord } from '../domain/container.ts';
+import type { ExecStart, Shims, Started, TaskState } from '../domain/ports.ts';
+import { isShimAlive, readShimFile, type ShimFile, signalInit } from './process-identity.ts';
+
+type ShimClient = Client<typeof ShimServiceService>;
+
+export interface ShimClientsOptions {
+  readonly shimDir: (containerId: string) => string;
+  /** `/<instance>/<container id>`. */
+  readonly cgroupsPath: (containerId: string) => string;
+  readonly deadlineMs: number;
+}
+
+/** A shim that does not answer a signal in this time is passed by. */
+const signalDeadlineMs = 2_000;
+const sigkill = 9;
+
+/** The shims of containers, each with one connection while its task lives. */
+export class ShimClients implements Shims, Disposable {
+  readonly #options: ShimClientsOptions;
+  readonly #clients = new Map<string, ShimClient>();
+
+  constructor(options: ShimClientsOptions) {
+    this.#options = options;
+  }
+
+  address(containerId: string): string {
+    return `unix://${join(this.#options.shimDir(containerId), 'shim.sock')}`;
+  }
+
+  async start(containerId: string, expectedAttachments: number): Promise<Started> {
+    return this.#client(containerId).startTask({ expectedAttachments });
+  }
+
+  async state(containerId: string): Promise<TaskState> {
+    const { run, state, initPid } = await this.#client(containerId).getTask({});
+    return { run: Number(run), state: state as TaskState['state'], initPid };
+  }
+
+  /** By the shim, which knows its child; without it, or when it is stuck, by the process itself. */
+  async kill({ containerId }: ContainerRecord, signal: number, all: boolean): Promise<void> {
+    const file = this.#shimFile(containerId);
+    if (file === undefined || isShimAlive(file)) {
+      try {
+        await this.#client(containerId).killTask({ signal, all, execId: '' }, { deadlineMs: signalDeadlineMs });
+        return;
+      } catch (error) {
+        // It has ended on its own: the exit is on its way.
+        if (hasReason(error, 'TASK_NOT_RUNNING')) return;
+        if (!hasReason(error, 'SERVICE_UNAVAILABLE') || file === undefined) throw error;
+      }
+    }
+    signalInit(file, signal);
+    if (all && signal === sigkill) ContainerCgroup.open(this.#options.cgroupsPath(containerId)).killAll(signal);
+  }
+
+  async pause(containerId: string): Promise<void> {
+    await this.#client(containerId).pauseTask({});
+  }
+
+  async resume(containerId: string): Promise<void> {
+    await this.#client(containerId).resumeTask({});
+  }
+
+  async startExec(containerId: string, start: ExecStart): Promise<number> {
+    const { pid } = await this.#client(containerId).startExec(start);
+    return pid;
+  }
+
+  async resize(containerId: string, execId: string, size: { rows: number; columns: number }): Promise<void> {
+    await this.#client(containerId).resizeTerminal({ execId, size });
+  }
+
+  async delete(containerId: string): Promise<void> {
+    const { shimDir, cgroupsPath } = this.#options;
+    const file = this.#shimFile(containerId);
+    try {
+      if (file === undefined || !(await this.#deleteByShim(containerId, file))) {
+        const cgroup = ContainerCgroup.open(cgroupsPath(containerId));
+        cgroup.killAll(sigkill);
+        cgroup.remove();
+      }
+    } finally {
+      this.#forget(containerId);
+    }
+    rmSync(shimDir(containerId), { recursive: true, force: true, maxRetries: 3 });
+  }
+
+  [Symbol.dispose](): void {
+    for (const containerId of [...this.#clients.keys()]) this.#forget(containerId);
+  }
+
+  /** False when the shim is gone, before or meanwhile: then what is left is ours to remove. */
+  async #deleteByShim(containerId: string, file: ShimFile): Promise<boolean> {
+    if (!isShimAlive(file)) return false;
+    try {
+      await this.#client(containerId).deleteTask({}, { deadlineMs: this.#options.deadlineMs });
+      return true;
+    } catch (error) {
+      if (error instanceof FlotillaError && error.code === 'unavailable' && !isShimAlive(file)) return false;
+      throw error;
+    }
+  }
+
+  #shimFile(containerId: string): ShimFile | undefined {
+    return readShimFile(this.#options.shimDir(containerId));
+  }
+
+  #client(containerId: string): ShimClient {
+    const known = this.#clients.get(containerId);
+    if (known !== undefined) return known;
+    const { deadlineMs } = this.#options;
+    const client = connect(ShimServiceService, { address: this.address(containerId), name: 'shim', deadlineMs });
+    this.#clients.set(containerId, client);
+    return client;
+  }
+
+  #forget(containerId: string): void {
+    this.#clients.get(containerId)?.[Symbol.dispose]();
+    this.#clients.delete(containerId);
+  }
+}

@@ -1,0 +1,137 @@
+import type { ContainerConfig, Endpoint, ImageConfig, MountConfig, PortMapping } from './container-config.ts';
+import { checkTransition, type StateName } from './container-state.ts';
+
+/** What was asked for, what came of it, how it is: a value, replaced as a whole when it changes. */
+export interface ContainerRecord {
+  readonly containerId: string;
+  readonly name: string;
+  readonly config: ContainerConfig;
+  readonly createdAtUnixNano: bigint;
+  /** The caller's key for the create call and the digest of that call; both empty without one. */
+  readonly idempotencyKey: string;
+  readonly requestDigest: string;
+  /** What the create call answered besides the id. */
+  readonly warnings: readonly string[];
+  /** Its own id, or the id of the container whose network namespace it joined. */
+  readonly sandboxId: string;
+  /** Absent until it is created. */
+  readonly made: Made | undefined;
+  readonly state: StateName;
+  /** Number of the current or last run; 0 before the first. */
+  readonly run: number;
+  /** Number of the last run that is over, be it that it could not start. */
+  readonly endedRun: number;
+  /** Present while there is a process, or may be one. */
+  readonly task: Task | undefined;
+  /** Present while it stops. */
+  readonly stop: StopIntent | undefined;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  /** Why the last start or removal failed, empty if it did not. */
+  readonly error: string;
+  /** Nanoseconds since the Unix epoch; 0 if never. */
+  readonly startedAtUnixNano: bigint;
+  readonly finishedAtUnixNano: bigint;
+  readonly endpoints: readonly Endpoint[];
+  readonly ports: readonly PortMapping[];
+  /** Present while it is removed. */
+  readonly removeVolumes: boolean;
+}
+
+/** What creating settled. */
+export interface Made {
+  readonly imageId: string;
+  readonly image: ImageConfig;
+  readonly args: readonly string[];
+  /** Sources resolved to volume names and paths of the host. */
+  readonly mounts: readonly ResolvedMount[];
+}
+
+export interface ResolvedMount extends MountConfig {
+  /** Path on the host; empty for tmpfs. */
+  readonly hostPath: string;
+}
+
+/** The live side of a run. */
+export interface Task {
+  readonly initPid: number;
+  readonly shimPid: number;
+  /** Pins the network namespace; empty without one of the engine's. */
+  readonly netnsPath: string;
+}
+
+export interface StopIntent {
+  /** Number. */
+  readonly signal: number;
+  /** When SIGKILL follows; undefined for never. */
+  readonly killAtUnixNano: bigint | undefined;
+  /** SIGKILL was sent. */
+  readonly killed: boolean;
+  /** It is to start again. */
+  readonly restart: boolean;
+  /** A `stop` is announced when it has exited: not when it is removed by force. */
+  readonly announceStop: boolean;
+}
+
+/** Something to announce. */
+export interface ContainerEvent {
+  /** Docker's word: `create`, `die`, `exec_start: sh`. */
+  readonly action: string;
+  readonly containerId: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly timeUnixNano: bigint;
+}
+
+export function newContainer(
+  fields: Pick<
+    ContainerRecord,
+    | 'containerId'
+    | 'name'
+    | 'config'
+    | 'createdAtUnixNano'
+    | 'idempotencyKey'
+    | 'requestDigest'
+    | 'warnings'
+    | 'sandboxId'
+  >,
+): ContainerRecord {
+  return {
+    ...fields,
+    made: undefined,
+    state: 'creating',
+    run: 0,
+    endedRun: 0,
+    task: undefined,
+    stop: undefined,
+    exitCode: 0,
+    oomKilled: false,
+    error: '',
+    startedAtUnixNano: 0n,
+    finishedAtUnixNano: 0n,
+    endpoints: [],
+    ports: [],
+    removeVolumes: false,
+  };
+}
+
+/** The record in another state, with what else changes. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it may not be. */
+export function moveTo(
+  record: ContainerRecord,
+  state: StateName,
+  changes: Partial<ContainerRecord> = {},
+): ContainerRecord {
+  checkTransition(record.state, state, record.containerId);
+  return { ...record, ...changes, state };
+}
+
+/** The labels of image and user, the image as it was asked for, the name: Docker's attributes of a container's events. */
+export function containerEvent(
+  record: ContainerRecord,
+  action: string,
+  timeUnixNano: bigint,
+  attributes: Readonly<Record<string, string>> = {},
+): ContainerEvent {
+  const { containerId, name, config, made } = record;
+  const labels = { ...made?.image.labels, ...config.labels };
+  return { action, containerId, attributes: { ...labels, ...attributes, image: config.image, name }, timeUnixNano };
+}

@@ -1,0 +1,176 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { FlotillaError, invalidField } from '@flotilla/errors';
+import { type ContainerRecord, containerEvent, moveTo, newContainer, type ResolvedMount } from './container.ts';
+import type { ContainerConfig } from './container-config.ts';
+import type { Engine } from './engine.ts';
+import { findUser } from './find-user.ts';
+import { randomName } from './random-name.ts';
+import { sandboxWish } from './sandbox.ts';
+import { checkImageConfig, mergeArgs, mergeMounts, mergePorts } from './spec/merge-config.ts';
+import { parseMode } from './validation/modes.ts';
+import { checkContainerName } from './validation/names.ts';
+import { validateConfig } from './validation/validate-config.ts';
+
+export interface CreateRequest {
+  readonly config: ContainerConfig;
+  /** Empty: one is made up. */
+  readonly name: string;
+  readonly idempotencyKey: string;
+  /** The request as bytes: what an equal key must come with. */
+  readonly bytes: Uint8Array;
+}
+
+const longestKey = 256;
+const nameAttempts = 20;
+
+/** Records a container, prepares its snapshot and volumes. What was done is undone when a step fails. */
+export async function createContainer(engine: Engine, request: CreateRequest): Promise<ContainerRecord> {
+  const { repository, queue } = engine;
+  const earlier = findEarlier(engine, request);
+  if (earlier !== undefined) return queue.run(earlier.containerId, async () => settled(engine, earlier));
+  const warnings = validateConfig(request.config, engine.facts);
+  const record = reserve(engine, request, warnings);
+  return queue.run(record.containerId, async () => {
+    try {
+      return await make(engine, record);
+    } catch (error) {
+      await undoCreate(engine, record).catch((err: unknown) =>
+        engine.log.warn(
+          { containerId: record.containerId, err },
+          'a failed create could not be undone; tried again at start',
+        ),
+      );
+      throw error;
+    }
+  });
+
+  function settled({ repository: { get } }: Engine, { containerId }: ContainerRecord): ContainerRecord {
+    const now = get.call(repository, containerId);
+    if (now !== undefined && now.state !== 'creating') return now;
+    throw new FlotillaError('aborted', 'the create call with this idempotency_key failed; send it again', {
+      reason: 'CREATE_FAILED',
+    });
+  }
+}
+
+function findEarlier({ repository }: Engine, { idempotencyKey, bytes }: CreateRequest): ContainerRecord | undefined {
+  if (idempotencyKey === '') return undefined;
+  if (idempotencyKey.length > longestKey)
+    throw invalidField('idempotency_key', `at most ${longestKey} characters long`);
+  const earlier = repository.findByIdempotencyKey(idempotencyKey);
+  if (earlier === undefined || earlier.requestDigest === digestOf(bytes)) return earlier;
+  throw new FlotillaError('already_exists', 'idempotency_key was used with another request', {
+    reason: 'IDEMPOTENCY_KEY_REUSED',
+    metadata: { containerId: earlier.containerId },
+  });
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** Takes the name and writes the intent. ALREADY_EXISTS / CONTAINER_NAME_TAKEN. */
+function reserve(engine: Engine, request: CreateRequest, warnings: readonly string[]): ContainerRecord {
+  const { repository } = engine;
+  const { config, idempotencyKey, bytes } = request;
+  if (request.name !== '') checkContainerName(request.name);
+  const taken = request.name === '' ? undefined : repository.findByName(request.name);
+  if (taken !== undefined) throw nameTaken(request.name, taken.containerId);
+  const containerId = randomBytes(32).toString('hex');
+  const record = newContainer({
+    containerId,
+    name: request.name || freeName(engine),
+    config,
+    createdAtUnixNano: engine.now(),
+    idempotencyKey,
+    requestDigest: idempotencyKey === '' ? '' : digestOf(bytes),
+    warnings,
+    sandboxId: sandboxIdOf(engine, config, containerId),
+  });
+  repository.save({ container: record });
+  return record;
+}
+
+/** ALREADY_EXISTS / CONTAINER_NAME_TAKEN. */
+export function nameTaken(name: string, containerId: string): FlotillaError {
+  return new FlotillaError('already_exists', `the name ${name} is taken by container ${containerId}`, {
+    reason: 'CONTAINER_NAME_TAKEN',
+    metadata: { name, containerId },
+  });
+}
+
+function freeName({ repository }: Engine): string {
+  for (let attempt = 0; attempt < nameAttempts; attempt++) {
+    const name = randomName(attempt);
+    if (repository.findByName(name) === undefined) return name;
+  }
+  return `container_${randomBytes(8).toString('hex')}`;
+}
+
+function sandboxIdOf({ repository }: Engine, config: ContainerConfig, containerId: string): string {
+  const joined = (['networkMode', 'ipcMode', 'pidMode'] as const).map((key) => {
+    const field = key.replace('Mode', '_mode');
+    const mode = config[key].startsWith('container:') ? parseMode(config[key], field, ['container']) : undefined;
+    return mode?.kind === 'container' ? repository.find(mode.container).containerId : undefined;
+  });
+  return joined[0] ?? containerId;
+}
+
+async function make(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
+  const { images, networks, repository } = engine;
+  const { containerId, config } = record;
+  prepareHostPaths(engine, config);
+  const { imageId, config: image } = await images.resolve(config.image);
+  checkImageConfig(image);
+  const args = mergeArgs(config, image);
+  const draft = { ...record, made: { imageId, image, args, mounts: [] } };
+  mergePorts(config, image);
+  const wish = sandboxWish(draft);
+  const [warnings] = await Promise.all([
+    wish === undefined ? [] : networks.check(wish),
+    images.prepareSnapshot(containerId, imageId),
+  ]);
+  await findUser(engine, draft, config.user || image.user, config.groupAdd);
+  const mounts = await resolveMounts(engine, draft);
+  const created = moveTo(draft, 'created', {
+    made: { ...draft.made, mounts },
+    warnings: [...record.warnings, ...warnings],
+  });
+  repository.save({ container: created, events: [containerEvent(created, 'create', engine.now())], durable: true });
+  return created;
+}
+
+function prepareHostPaths({ files }: Engine, config: ContainerConfig): void {
+  files.devices(config.devices, false);
+  for (const [index, { type, source, createSource }] of config.mounts.entries()) {
+    if (type === 'MOUNT_TYPE_BIND') files.prepareBindSource(source, createSource, `mounts[${index}].source`);
+  }
+}
+
+/** Gives every mount its path on the host; anonymous volumes get their names. */
+async function resolveMounts({ images }: Engine, record: ContainerRecord): Promise<ResolvedMount[]> {
+  const mounts = mergeMounts(record.config, record.made!.image);
+  const wishes = mounts.filter(({ type }) => type === 'MOUNT_TYPE_VOLUME');
+  const volumes =
+    wishes.length === 0
+      ? []
+      : await images.prepareVolumes(
+          record.containerId,
+          wishes.map(({ source, target, noCopy }) => ({ name: source, target, noCopy })),
+        );
+  return mounts.map((mount) => {
+    if (mount.type !== 'MOUNT_TYPE_VOLUME') return { ...mount, hostPath: mount.source };
+    const volume = volumes[wishes.indexOf(mount)]!;
+    return { ...mount, source: volume.name, hostPath: volume.path };
+  });
+}
+
+/** Takes back what a create had done so far. */
+export async function undoCreate(
+  { images, files, repository }: Engine,
+  { containerId }: ContainerRecord,
+): Promise<void> {
+  await Promise.all([images.releaseVolumes(containerId, true), images.removeSnapshot(containerId)]);
+  files.removeState(containerId);
+  repository.remove(containerId, []);
+}

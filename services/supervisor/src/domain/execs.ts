@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import { FlotillaError } from '@flotilla/errors';
+import { containerEvent } from './container.ts';
+import { type Engine, mustGet } from './engine.ts';
+import { type ExecRecord, execAction } from './exec.ts';
+import { findUser } from './find-user.ts';
+import { checkRunning } from './kill-container.ts';
+import { buildExecProcess, type ExecConfig, validateExec } from './spec/exec-process.ts';
+import { execDie } from './task-exit.ts';
+
+const mostExecs = 10_000;
+
+/** Records a process to run. FAILED_PRECONDITION / CONTAINER_NOT_RUNNING, CONTAINER_PAUSED. */
+export async function createExec(engine: Engine, reference: string, config: ExecConfig): Promise<ExecRecord> {
+  const { repository, now } = engine;
+  const record = repository.find(reference);
+  checkRunning(record);
+  checkNotPaused(record.state, record.containerId);
+  validateExec(config);
+  const { containerId, run } = record;
+  if (repository.execsOf(containerId).length >= mostExecs) {
+    throw new FlotillaError('resource_exhausted', `container ${record.name} has ${mostExecs} execs in this run`, {
+      reason: 'TOO_MANY_EXECS',
+      metadata: { containerId },
+    });
+  }
+  const exec: ExecRecord = {
+    execId: randomBytes(32).toString('hex'),
+    containerId,
+    run,
+    config,
+    state: 'created',
+    pid: 0,
+    exitCode: undefined,
+  };
+  const events = [containerEvent(record, execAction('exec_create', exec), now(), { execID: exec.execId })];
+  repository.save({ execs: [exec], events });
+  return exec;
+}
+
+/** NOT_FOUND / EXEC_NOT_FOUND. */
+export function findExec({ repository }: Engine, execId: string): ExecRecord {
+  const exec = repository.getExec(execId);
+  if (exec !== undefined) return exec;
+  throw new FlotillaError('not_found', `no such exec: ${execId}`, { reason: 'EXEC_NOT_FOUND', metadata: { execId } });
+}
+
+/** Starts a recorded exec: FAILED_PRECONDITION / EXEC_ALREADY_STARTED the second time. */
+export async function startExec(engine: Engine, execId: string, detach: boolean): Promise<ExecRecord> {
+  const { repository, shims, files, now } = engine;
+  const exec = findExec(engine, execId);
+  const { containerId, config } = exec;
+  const record = mustGet(engine, containerId);
+  checkRunning(record);
+  checkNotPaused(record.state, containerId);
+  if (exec.state !== 'created' || exec.run !== record.run) throw alreadyStarted(execId);
+  // Taken before the first wait, so that a second call finds it so.
+  const taken: ExecRecord = { ...exec, state: 'running' };
+  repository.save({
+    execs: [taken],
+    events: [containerEvent(record, execAction('exec_start', exec), now(), { execID: execId })],
+  });
+  try {
+    const user = config.user === '' ? undefined : await findUser(engine, { ...record, run: 2 }, config.user, []);
+    const process = buildExecProcess(config, files.readSpec(containerId), user);
+    const { stdin, tty, size } = config;
+    const processJson = JSON.stringify(process);
+    const pid = await shims.startExec(containerId, {
+      execId,
+      processJson,
+      detach,
+      stdin,
+      size: tty ? size : undefined,
+    });
+    // It may have ended by now, and been reported.
+    const current = repository.getExec(execId);
+    if (current?.state !== 'running') return { ...(current ?? taken), pid };
+    const running = { ...current, pid };
+    repository.save({ execs: [running] });
+    return running;
+  } catch (error) {
+    endExec(engine, taken, startExitCode(error));
+    throw error;
+  }
+}
+
+function startExitCode(error: unknown): number {
+  const reason = error instanceof FlotillaError ? error.reason : '';
+  return reason === 'COMMAND_NOT_FOUND' ? 127 : 126;
+}
+
+/** A shim tells how an exec ended. Told twice, the second time changes nothing. */
+export function reportExecExit(engine: Engine, execId: string, exitCode: number): void {
+  const exec = engine.repository.getExec(execId);
+  if (exec !== undefined) endExec(engine, exec, exitCode);
+}
+
+function endExec({ repository, now }: Engine, { execId }: ExecRecord, exitCode: number): void {
+  const exec = repository.getExec(execId);
+  if (exec === undefined || exec.state === 'exited') return;
+  const record = repository.get(exec.containerId);
+  const events = record === undefined ? [] : [execDie(record, exec, exitCode, now())];
+  repository.save({ execs: [{ ...exec, state: 'exited', exitCode }], events });
+}
+
+function checkNotPaused(state: string, containerId: string): void {
+  if (state !== 'paused' && state !== 'pausing') return;
+  throw new FlotillaError('failed_precondition', `container ${containerId} is paused: thaw it first`, {
+    reason: 'CONTAINER_PAUSED',
+    metadata: { containerId },
+  });
+}
+
+function alreadyStarted(execId: string): FlotillaError {
+  return new FlotillaError('failed_precondition', `exec ${execId} was started already`, {
+    reason: 'EXEC_ALREADY_STARTED',
+    metadata: { execId },
+  });
+}

@@ -1,0 +1,32 @@
+import { FlotillaError } from '@flotilla/errors';
+import type { ContainerRecord } from './container.ts';
+import { isLive } from './container-state.ts';
+import { type Engine, mustGet } from './engine.ts';
+import { parseSignal } from './signals.ts';
+import { killEvent } from './stop-container.ts';
+
+const sigkill = 9;
+
+/** Sends a signal to init. FAILED_PRECONDITION / CONTAINER_NOT_RUNNING. */
+export function killContainer(engine: Engine, reference: string, signalText: string): Promise<void> {
+  const { repository, queue, shims, now } = engine;
+  const { containerId } = repository.find(reference);
+  const signal = signalText === '' ? sigkill : parseSignal(signalText, 'signal');
+  return queue.run(containerId, async () => {
+    const record = mustGet(engine, containerId);
+    checkRunning(record);
+    await shims.kill(record, signal, false);
+    repository.save({ container: mustGet(engine, containerId), events: [killEvent(record, signal, now())] });
+    // A frozen process takes even SIGKILL only once it is thawed (cgroups(7), freezer of version 1).
+    if (signal === sigkill && record.state === 'paused') await shims.resume(containerId);
+  });
+}
+
+/** FAILED_PRECONDITION / CONTAINER_NOT_RUNNING. */
+export function checkRunning({ state, name, containerId }: ContainerRecord): void {
+  if (isLive(state)) return;
+  throw new FlotillaError('failed_precondition', `container ${name} is not running`, {
+    reason: 'CONTAINER_NOT_RUNNING',
+    metadata: { containerId, state },
+  });
+}

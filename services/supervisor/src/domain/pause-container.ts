@@ -1,0 +1,36 @@
+import { containerEvent, moveTo } from './container.ts';
+import { type Engine, mustGet } from './engine.ts';
+import { checkRunning } from './kill-container.ts';
+
+/** Freezes a container. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is frozen already, CONTAINER_NOT_RUNNING. */
+export function pauseContainer(engine: Engine, reference: string): Promise<void> {
+  const { repository, queue, shims, now } = engine;
+  const { containerId } = repository.find(reference);
+  return queue.run(containerId, async () => {
+    const record = mustGet(engine, containerId);
+    checkRunning(record);
+    const pausing = moveTo(record, 'pausing');
+    repository.save({ container: pausing });
+    try {
+      await shims.pause(containerId);
+    } catch (error) {
+      repository.save({ container: moveTo(pausing, 'running') });
+      throw error;
+    }
+    const paused = moveTo(pausing, 'paused');
+    repository.save({ container: paused, events: [containerEvent(paused, 'pause', now())] });
+  });
+}
+
+/** Thaws it. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is not frozen. */
+export function unpauseContainer(engine: Engine, reference: string): Promise<void> {
+  const { repository, queue, shims, now } = engine;
+  const { containerId } = repository.find(reference);
+  return queue.run(containerId, async () => {
+    const record = mustGet(engine, containerId);
+    checkRunning(record);
+    const running = moveTo(record, 'running');
+    await shims.resume(containerId);
+    repository.save({ container: running, events: [containerEvent(running, 'unpause', now())] });
+  });
+}

@@ -1,0 +1,234 @@
+import type { LinuxDevice, LinuxDeviceCgroup, Spec } from '@flotilla/oci';
+import type { ContainerEvent, ContainerRecord } from './container.ts';
+import type { Endpoint, ImageConfig, PortMapping } from './container-config.ts';
+import type { ExecRecord } from './exec.ts';
+import type { LogOptions } from './validation/log-options.ts';
+
+// What the rules need from outside, in the rules' own words.
+
+/** Keeps what must outlive the process; reads come from memory. */
+export interface Repository {
+  get(containerId: string): ContainerRecord | undefined;
+  /** By id, unique id prefix or name. NOT_FOUND / CONTAINER_NOT_FOUND, INVALID_ARGUMENT / CONTAINER_AMBIGUOUS. */
+  find(reference: string): ContainerRecord;
+  findByName(name: string): ContainerRecord | undefined;
+  findByIdempotencyKey(key: string): ContainerRecord | undefined;
+  all(): Iterable<ContainerRecord>;
+  /**
+   * Stores a container together with what it has to announce: a crash loses both or neither. `durable`: power loss does
+   * not lose it either. Execs given are stored with it.
+   */
+  save(change: Change): void;
+  /** Forgets a container and its execs, and announces it; survives power loss. */
+  remove(containerId: string, events: readonly ContainerEvent[]): void;
+  getExec(execId: string): ExecRecord | undefined;
+  execsOf(containerId: string): readonly ExecRecord[];
+  /** Forgets the execs of a container's earlier run. */
+  removeExecs(containerId: string): void;
+  /** Calls back after each change of a container; undefined means that it is gone. Returns what ends that. */
+  watch(containerId: string, listener: (record: ContainerRecord | undefined) => void): () => void;
+}
+
+export interface Change {
+  readonly container?: ContainerRecord;
+  readonly execs?: readonly ExecRecord[];
+  readonly events?: readonly ContainerEvent[];
+  readonly durable?: boolean;
+}
+
+export interface ImageFacts {
+  readonly imageId: string;
+  readonly config: ImageConfig;
+}
+
+/** As mount(2) takes it. */
+export interface RootfsMount {
+  type: string;
+  source: string;
+  options: string[];
+}
+
+export interface VolumeWish {
+  readonly name: string;
+  readonly target: string;
+  readonly noCopy: boolean;
+}
+
+/** The image service: idempotent by container id. */
+export interface Images {
+  /** NOT_FOUND / IMAGE_NOT_FOUND. */
+  resolve(image: string): Promise<ImageFacts>;
+  prepareSnapshot(containerId: string, imageId: string): Promise<void>;
+  /** How to mount the snapshot: what prepareSnapshot said, or asked anew. */
+  snapshotMounts(containerId: string): Promise<readonly RootfsMount[]>;
+  removeSnapshot(containerId: string): Promise<void>;
+  listSnapshots(): Promise<readonly string[]>;
+  /** In the order of the wishes. */
+  prepareVolumes(
+    containerId: string,
+    wishes: readonly VolumeWish[],
+  ): Promise<readonly { readonly name: string; readonly path: string }[]>;
+  releaseVolumes(containerId: string, removeAnonymous: boolean): Promise<void>;
+  /** A file of the snapshot; undefined when it is not there. `fresh`: the container may have changed it. */
+  readFile(file: SnapshotFile): Promise<Uint8Array | undefined>;
+}
+
+export interface SnapshotFile {
+  readonly containerId: string;
+  readonly imageId: string;
+  readonly path: string;
+  readonly fresh: boolean;
+}
+
+/** What a sandbox wants of the network. */
+export interface SandboxWish {
+  readonly sandboxId: string;
+  readonly network: string;
+  readonly aliases: readonly string[];
+  readonly ipv4Address: string;
+  readonly ipv6Address: string;
+  readonly macAddress: string;
+  readonly ports: readonly PortMapping[];
+  readonly hostname: string;
+  readonly name: string;
+  /** `net.*`. */
+  readonly sysctls: Readonly<Record<string, string>>;
+}
+
+export interface Attached {
+  readonly netnsPath: string;
+  readonly endpoints: readonly Endpoint[];
+  readonly ports: readonly PortMapping[];
+  readonly nameservers: readonly string[];
+  readonly searchDomains: readonly string[];
+  readonly dnsOptions: readonly string[];
+  readonly hostGateway: string;
+}
+
+/** The network service: idempotent by sandbox id. */
+export interface Networks {
+  check(wish: SandboxWish): Promise<readonly string[]>;
+  attach(wish: SandboxWish): Promise<Attached>;
+  detach(sandboxId: string): Promise<void>;
+  listSandboxes(): Promise<readonly string[]>;
+}
+
+export interface Launched {
+  readonly shimPid: number;
+  readonly initPid: number;
+  readonly warnings: readonly string[];
+}
+
+/** The launcher. */
+export interface Launcher {
+  launch(containerId: string, run: number): Promise<Launched>;
+  forkMode(): Promise<string>;
+}
+
+export interface Started {
+  readonly initPid: number;
+  readonly startedAtUnixNano: bigint;
+}
+
+export interface TaskState {
+  readonly run: number;
+  readonly state: 'created' | 'running' | 'paused' | 'exited';
+  readonly initPid: number;
+}
+
+export interface ExecStart {
+  readonly execId: string;
+  readonly processJson: string;
+  readonly detach: boolean;
+  readonly stdin: boolean;
+  readonly size: { readonly rows: number; readonly columns: number } | undefined;
+}
+
+/** A container's shim. */
+export interface Shims {
+  /** `unix:///…/shim.sock`. */
+  address(containerId: string): string;
+  start(containerId: string, expectedAttachments: number): Promise<Started>;
+  state(containerId: string): Promise<TaskState>;
+  /** `all`: every process of the container. By the shim; SIGKILL also without it. */
+  kill(container: ContainerRecord, signal: number, all: boolean): Promise<void>;
+  pause(containerId: string): Promise<void>;
+  resume(containerId: string): Promise<void>;
+  startExec(containerId: string, start: ExecStart): Promise<number>;
+  resize(containerId: string, execId: string, size: { readonly rows: number; readonly columns: number }): Promise<void>;
+  /** Ends what is left of a run, the shim included, and removes its folder. Nothing there is no error. */
+  delete(containerId: string): Promise<void>;
+}
+
+/** What the files of a shim and the kernel say about a run. */
+export type TaskTruth =
+  | { readonly kind: 'alive'; readonly shimPid: number; readonly initPid: number }
+  | { readonly kind: 'exited'; readonly exit: ExitRecord }
+  /** Nothing runs and nobody wrote down how it ended. */
+  | { readonly kind: 'gone' };
+
+export interface ExitRecord {
+  readonly run: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  readonly exitedAtUnixNano: bigint;
+  /** Why the engine does not know more; empty when it does. */
+  readonly error?: string;
+}
+
+/** Names, host names and addresses for a container's files. */
+export interface EtcContent {
+  readonly hostname: string;
+  readonly hosts: string;
+  readonly resolvConf: string;
+}
+
+export interface Bundle {
+  readonly containerId: string;
+  readonly run: number;
+  readonly spec: Spec;
+  /** Written before the spec; undefined when the files of another container are used. */
+  readonly etc: EtcContent | undefined;
+  readonly rootfsMounts: readonly RootfsMount[];
+  readonly openStdin: boolean;
+  readonly stdinOnce: boolean;
+  readonly log: LogOptions;
+  /** `flotilla`, or path of an OCI runtime. */
+  readonly runtime: string;
+}
+
+/** Files of containers and facts of the host's file system. */
+export interface Files {
+  /** Paths of a container's hostname, hosts and resolv.conf. */
+  etcPaths(containerId: string): { readonly hostname: string; readonly hosts: string; readonly resolvConf: string };
+  logPath(containerId: string): string;
+  /** The host's own /etc/hosts and /etc/resolv.conf. */
+  hostEtc(): { readonly hosts: string; readonly resolvConf: string };
+  /** Writes a bundle. */
+  writeBundle(bundle: Bundle): void;
+  /** The spec of the current run. */
+  readSpec(containerId: string): Spec;
+  /** Removes all that a container has on disk. */
+  removeState(containerId: string): void;
+  /** A process with this number is there: cheap, and true for one that is being reaped. */
+  processExists(pid: number): boolean;
+  /** What a run has come to. */
+  probe(containerId: string, run: number): TaskTruth;
+  /** Containers with a shim's folder or a state folder. */
+  listShimDirs(): readonly string[];
+  listStateDirs(): readonly string[];
+  /** INVALID_FIELD when a source of a bind mount is not there (and may not be made). */
+  prepareBindSource(path: string, create: boolean, field: string): void;
+  /** Nodes and rules of devices. INVALID_FIELD when one is not there. */
+  devices(
+    devices: readonly { readonly hostPath: string; readonly containerPath: string; readonly permissions: string }[],
+    privileged: boolean,
+  ): { readonly nodes: readonly LinuxDevice[]; readonly rules: readonly LinuxDeviceCgroup[] };
+}
+
+/** Where surprises that were survived are told. */
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}

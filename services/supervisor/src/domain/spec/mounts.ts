@@ -1,0 +1,76 @@
+import { defaultMountsFor } from '@flotilla/libcontainer/defaults';
+import type { Mount } from '@flotilla/oci';
+import type { MountConfig } from '../container-config.ts';
+
+/** Files of the container that the engine writes, on the host. */
+export interface EtcFiles {
+  readonly hostname: string;
+  readonly hosts: string;
+  readonly resolvConf: string;
+}
+
+export interface MountInput {
+  /** The user's and the image's, sources resolved to paths of the host. */
+  readonly mounts: readonly MountConfig[];
+  readonly etc: EtcFiles;
+  readonly shmSizeBytes: bigint;
+  readonly privileged: boolean;
+  readonly hostIpc: boolean;
+  /** On the host; runs as pid 1. */
+  readonly initPath: string | undefined;
+}
+
+/** Where the init of `--init` is inside. */
+export const initTarget = '/dev/init';
+
+/** tmpfs of Docker: nothing in it runs, is a device or changes its user, unless an option says so. */
+const tmpfsDefaults = ['noexec', 'nosuid', 'nodev'];
+const opposites: Readonly<Record<string, string>> = { exec: 'noexec', suid: 'nosuid', dev: 'nodev' };
+
+/** All mounts in order: the usual ones, the engine's files, the user's from the outermost inwards. */
+export function buildMounts({ mounts, etc, shmSizeBytes, privileged, hostIpc, initPath }: MountInput): Mount[] {
+  const targets = mounts.map(({ target }) => target);
+  const free = (mount: Mount) => !targets.includes(mount.destination);
+  const hostShm = hostIpc ? [bind('/dev/shm', '/dev/shm', ['rw']), bind('/dev/mqueue', '/dev/mqueue', ['rw'])] : [];
+  const usual = defaultMountsFor({
+    privileged,
+    without: [...targets, ...hostShm.map(({ destination }) => destination)],
+    ...(shmSizeBytes > 0n ? { shmSizeBytes: Number(shmSizeBytes) } : {}),
+  });
+  const files = [
+    bind(etc.hostname, '/etc/hostname', ['rw']),
+    bind(etc.hosts, '/etc/hosts', ['rw']),
+    bind(etc.resolvConf, '/etc/resolv.conf', ['rw']),
+  ];
+  const own = [...mounts].sort((a, b) => depth(a.target) - depth(b.target)).map(buildMount);
+  const init = initPath === undefined ? [] : [bind(initPath, initTarget, ['ro'])];
+  return [...usual, ...hostShm.filter(free), ...files.filter(free), ...own, ...init];
+}
+
+function bind(source: string, destination: string, options: readonly string[]): Mount {
+  return { destination, type: 'bind', source, options: ['rbind', ...options, 'rprivate'] };
+}
+
+function buildMount(mount: MountConfig): Mount {
+  const access = mount.readOnly ? 'ro' : 'rw';
+  if (mount.type !== 'MOUNT_TYPE_TMPFS') {
+    const options = ['rbind', access, mount.propagation || 'rprivate'];
+    return { destination: mount.target, type: 'bind', source: mount.source, options };
+  }
+  const refused = new Set(mount.tmpfsOptions.map((option) => opposites[option]));
+  const flags = mount.tmpfsOptions.filter((option) => !Object.hasOwn(opposites, option));
+  const options = [
+    ...new Set([
+      access,
+      ...tmpfsDefaults.filter((option) => !refused.has(option)),
+      ...(mount.tmpfsSizeBytes > 0n ? [`size=${mount.tmpfsSizeBytes}`] : []),
+      ...(mount.tmpfsMode > 0 ? [`mode=${mount.tmpfsMode.toString(8)}`] : []),
+      ...flags,
+    ]),
+  ];
+  return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options };
+}
+
+function depth(path: string): number {
+  return path.split('/').length;
+}

@@ -1,0 +1,159 @@
+import { FlotillaError, hasReason } from '@flotilla/errors';
+import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
+import { type Engine, mustGet } from './engine.ts';
+import { findUser } from './find-user.ts';
+import type { Started } from './ports.ts';
+import { removeQueued } from './remove-container.ts';
+import { joinNamespace, openSandbox, type Sandbox } from './sandbox.ts';
+import { buildSpec } from './spec/build-spec.ts';
+import { takeDown } from './take-down.ts';
+import { parseLogOptions } from './validation/log-options.ts';
+import { ipcMode, pidMode } from './validation/modes.ts';
+
+export interface StartResult {
+  readonly changed: boolean;
+  readonly run: number;
+}
+
+/** Starts a container; one that runs is left alone. What was done is undone when a step fails. */
+export function startContainer(engine: Engine, reference: string): Promise<StartResult> {
+  const { containerId } = engine.repository.find(reference);
+  return engine.queue.run(containerId, () => startQueued(engine, containerId, []));
+}
+
+/** In the container's queue. `alsoAnnounce`: actions told after `start`. */
+export async function startQueued(
+  engine: Engine,
+  containerId: string,
+  alsoAnnounce: readonly string[],
+): Promise<StartResult> {
+  const { repository } = engine;
+  const before = mustGet(engine, containerId);
+  if (before.state === 'running') return { changed: false, run: before.run };
+  await takeDown(engine, containerId);
+  const starting = moveTo(mustGet(engine, containerId), 'starting', {
+    run: before.run + 1,
+    error: '',
+    stop: undefined,
+  });
+  repository.removeExecs(containerId);
+  repository.save({ container: starting });
+  await runStart(engine, starting, alsoAnnounce);
+  return { changed: true, run: starting.run };
+}
+
+/** From the intent to a container that runs. Also what a restarted supervisor goes on with. In the queue. */
+export async function runStart(
+  engine: Engine,
+  starting: ContainerRecord,
+  alsoAnnounce: readonly string[],
+): Promise<void> {
+  const { containerId, run } = starting;
+  try {
+    const launched = await launch(engine, starting);
+    const started = await engine.shims.start(containerId, engine.waiters.announce(containerId, run));
+    saveRunning(engine, launched, started, alsoAnnounce);
+  } catch (error) {
+    await giveUpStart(engine, containerId, error);
+    throw error;
+  }
+}
+
+/** Records that a container runs. */
+export function saveRunning(
+  engine: Engine,
+  starting: ContainerRecord,
+  { initPid, startedAtUnixNano }: Started,
+  alsoAnnounce: readonly string[],
+): void {
+  const running = moveTo(starting, 'running', {
+    task: { ...starting.task!, initPid },
+    startedAtUnixNano,
+    oomKilled: false,
+  });
+  const events = ['start', ...alsoAnnounce].map((action) => containerEvent(running, action, engine.now()));
+  engine.repository.save({ container: running, events });
+}
+
+/** Network, files, shim: up to an init that waits. The record returned has the task in it. */
+async function launch(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
+  const { images, files, launcher, facts } = engine;
+  const { containerId, config, made, run } = record;
+  const [sandbox, rootfsMounts, user] = await Promise.all([
+    openSandbox(engine, record),
+    images.snapshotMounts(containerId),
+    findUser(engine, record, config.user || made!.image.user, config.groupAdd),
+  ]);
+  const { nodes, rules } = files.devices(config.devices, config.privileged);
+  const spec = buildSpec({
+    config,
+    image: made!.image,
+    user,
+    hostname: sandbox.hostname,
+    mounts: made!.mounts.map((mount) => ({ ...mount, source: mount.hostPath })),
+    etc: files.etcPaths(sandbox.etcOwnerId),
+    network: sandbox.network,
+    ipc: joinNamespace(engine, ipcMode(config.ipcMode), 'ipc'),
+    pid: joinNamespace(engine, pidMode(config.pidMode), 'pid'),
+    cgroupsPath: `/${engine.instance}/${containerId}`,
+    devices: nodes,
+    deviceRules: rules,
+    facts,
+  });
+  files.writeBundle({
+    containerId,
+    run,
+    spec,
+    etc: sandbox.etc,
+    rootfsMounts,
+    openStdin: config.openStdin,
+    stdinOnce: config.stdinOnce,
+    log: parseLogOptions(config.log),
+    runtime: facts.runtimes.get(config.runtime) ?? 'flotilla',
+  });
+  const { shimPid, initPid, warnings } = await launcher.launch(containerId, run);
+  if (warnings.length > 0) engine.log.warn({ containerId, warnings }, 'the container was made with warnings');
+  return withSandbox({ ...record, task: { initPid, shimPid, netnsPath: netnsPathOf(sandbox) } }, sandbox);
+}
+
+function netnsPathOf({ attached }: Sandbox): string {
+  return attached?.netnsPath ?? '';
+}
+
+function withSandbox(record: ContainerRecord, { attached }: Sandbox): ContainerRecord {
+  return attached === undefined ? record : { ...record, endpoints: attached.endpoints, ports: attached.ports };
+}
+
+/** Back to where it was, with the reason kept; a container that is removed when it exits is removed. */
+export async function giveUpStart(engine: Engine, containerId: string, error: unknown): Promise<void> {
+  const { repository, leftovers, log } = engine;
+  const starting = mustGet(engine, containerId);
+  leftovers.add(containerId);
+  await takeDown(engine, containerId).catch((err: unknown) =>
+    log.warn({ containerId, err }, 'a failed start could not be undone; tried again later'),
+  );
+  const failed = moveTo(starting, starting.startedAtUnixNano === 0n ? 'created' : 'exited', {
+    task: undefined,
+    endpoints: [],
+    ports: [],
+    endedRun: starting.run,
+    exitCode: startExitCode(error),
+    error: startErrorText(error),
+  });
+  repository.save({ container: failed, durable: true });
+  if (failed.config.autoRemove) {
+    await removeQueued(engine, containerId, true).catch((err: unknown) =>
+      log.warn({ containerId, err }, 'a container that did not start could not be removed'),
+    );
+  }
+}
+
+/** Docker's: 127 for a command that is not there, 126 for one that cannot be executed, 128 for all else. */
+function startExitCode(error: unknown): number {
+  if (hasReason(error, 'COMMAND_NOT_FOUND')) return 127;
+  return hasReason(error, 'COMMAND_NOT_EXECUTABLE') || hasReason(error, 'WORKING_DIR_INVALID') ? 126 : 128;
+}
+
+function startErrorText(error: unknown): string {
+  return error instanceof FlotillaError ? error.message : "the engine failed; the supervisor's log says how";
+}

@@ -1,0 +1,50 @@
+import type { ContainerRecord } from './container.ts';
+import { isLive } from './container-state.ts';
+import type { Engine } from './engine.ts';
+
+/**
+ * Removes what no record wants: shims, sandboxes, snapshots, folders. Each list is read before the records are, and a
+ * record is written before anything is made for it, so that nothing new is taken for old.
+ */
+export async function sweep(engine: Engine): Promise<void> {
+  const results = await Promise.allSettled([sweepShims(engine), sweepSandboxes(engine), sweepSnapshots(engine)]);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+async function sweepShims({ files, shims, repository, log, queue }: Engine): Promise<void> {
+  for (const containerId of files.listShimDirs()) {
+    await queue.run(containerId, async () => {
+      if (repository.get(containerId) !== undefined) return;
+      log.warn({ containerId }, 'a shim that belongs to no container is removed');
+      await shims.delete(containerId);
+    });
+  }
+  for (const containerId of files.listStateDirs()) {
+    if (repository.get(containerId) === undefined) files.removeState(containerId);
+  }
+}
+
+async function sweepSandboxes({ networks, repository, log, queue }: Engine): Promise<void> {
+  for (const sandboxId of await networks.listSandboxes()) {
+    if (hasSandbox(repository.get(sandboxId))) continue;
+    await queue.run(sandboxId, async () => {
+      if (hasSandbox(repository.get(sandboxId))) return;
+      log.info({ containerId: sandboxId }, 'a sandbox that belongs to no running container is removed');
+      await networks.detach(sandboxId);
+    });
+  }
+}
+
+function hasSandbox(record: ContainerRecord | undefined): boolean {
+  return record !== undefined && (isLive(record.state) || record.state === 'starting');
+}
+
+async function sweepSnapshots({ images, repository, log, queue }: Engine): Promise<void> {
+  for (const containerId of await images.listSnapshots()) {
+    await queue.run(containerId, async () => {
+      if (repository.get(containerId) !== undefined) return;
+      log.info({ containerId }, 'a snapshot that belongs to no container is removed');
+      await Promise.all([images.releaseVolumes(containerId, true), images.removeSnapshot(containerId)]);
+    });
+  }
+}

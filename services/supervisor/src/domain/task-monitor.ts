@@ -1,0 +1,92 @@
+import type { ContainerRecord } from './container.ts';
+import { isLive } from './container-state.ts';
+import type { Engine } from './engine.ts';
+import { takeDown } from './take-down.ts';
+import { recordExit, scheduleAftermath } from './task-exit.ts';
+
+/** How long nothing may be seen of a run before it is given up: the launcher may be about to write how it ended. */
+const graceMs = 3_000;
+const lostExitCode = 255;
+const leftoverPauseMs = 10_000;
+
+/**
+ * Looks after runs whose shim is gone: their exits are in a file, or nowhere. A shim that lives reports by itself, so a
+ * look at a container costs one system call as long as all is well.
+ */
+export class TaskMonitor {
+  readonly #engine: Engine;
+  readonly #missingSince = new Map<string, number>();
+  #leftoversTriedAt = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** One look at everything that should run. */
+  look(): void {
+    const { repository, files, queue, log } = this.#engine;
+    const seen = new Set<string>();
+    for (const record of repository.all()) {
+      if (!isLive(record.state)) continue;
+      const { containerId } = record;
+      seen.add(containerId);
+      const shimPid = record.task?.shimPid ?? 0;
+      if (shimPid > 0 && files.processExists(shimPid)) this.#missingSince.delete(containerId);
+      else {
+        queue
+          .run(containerId, async () => this.check(containerId))
+          .catch((err: unknown) => log.error({ containerId, err }, 'a container could not be looked at'));
+      }
+    }
+    for (const containerId of this.#missingSince.keys())
+      if (!seen.has(containerId)) this.#missingSince.delete(containerId);
+    this.#retryLeftovers();
+  }
+
+  /** Compares one record with the truth. In the container's queue, or before anybody else works on it. */
+  check(containerId: string): void {
+    const { repository, files, now } = this.#engine;
+    const record = repository.get(containerId);
+    if (record === undefined || !isLive(record.state)) return;
+    const truth = files.probe(containerId, record.run);
+    switch (truth.kind) {
+      case 'alive':
+        this.#missingSince.delete(containerId);
+        this.#adopt(record, truth.shimPid, truth.initPid);
+        return;
+      case 'exited':
+        if (recordExit(this.#engine, containerId, truth.exit)) scheduleAftermath(this.#engine, containerId);
+        return;
+      case 'gone': {
+        const since = this.#missingSince.get(containerId) ?? performance.now();
+        this.#missingSince.set(containerId, since);
+        if (performance.now() - since < graceMs) return;
+        const exit = { run: record.run, exitCode: lostExitCode, oomKilled: false, exitedAtUnixNano: now() };
+        const error = 'it is gone, and nobody saw how it ended (was the host restarted?)';
+        if (recordExit(this.#engine, containerId, { ...exit, error })) scheduleAftermath(this.#engine, containerId);
+      }
+    }
+  }
+
+  #adopt(record: ContainerRecord, shimPid: number, initPid: number): void {
+    const { repository, log } = this.#engine;
+    const { task, containerId } = record;
+    if (task?.shimPid === shimPid && task.initPid === initPid) return;
+    log.warn(
+      { containerId, shimPid, initPid },
+      shimPid === 0 ? 'a container goes on without its shim' : 'shim adopted',
+    );
+    repository.save({ container: { ...record, task: { netnsPath: '', ...task, shimPid, initPid } } });
+  }
+
+  #retryLeftovers(): void {
+    const { leftovers, queue, log } = this.#engine;
+    if (leftovers.size === 0 || performance.now() - this.#leftoversTriedAt < leftoverPauseMs) return;
+    this.#leftoversTriedAt = performance.now();
+    for (const containerId of leftovers) {
+      queue
+        .run(containerId, () => takeDown(this.#engine, containerId))
+        .catch((err: unknown) => log.warn({ containerId, err }, 'what a run left could not be taken down yet'));
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { loadConfig, loadPaths, natsUrl, shimDir, socketPath } from '@flotilla/config';
+import { EventPublisher } from '@flotilla/events';
+import { nowUnixNano } from '@flotilla/linux';
+import { createLogger } from '@flotilla/log';
+import { serve } from '@flotilla/rpc';
+import { Outbox, openDatabase } from '@flotilla/store';
+import { ContainerFiles } from './adapters/container-files.ts';
+import { readHostFacts } from './adapters/host-facts.ts';
+import { ImageClient } from './adapters/image-client.ts';
+import { LauncherClient } from './adapters/launcher-client.ts';
+import { NetworkClient } from './adapters/network-client.ts';
+import { ShimClients } from './adapters/shim-clients.ts';
+import { configSchema } from './config.ts';
+import type { Engine } from './domain/engine.ts';
+import { KeyedQueue } from './domain/keyed-queue.ts';
+import { reconcile } from './domain/reconcile.ts';
+import { TaskMonitor } from './domain/task-monitor.ts';
+import { TaskWaiters } from './domain/task-waiters.ts';
+import { containerService } from './server/container-service.ts';
+import { execService } from './server/exec-service.ts';
+import { supervisorService } from './server/supervisor-service.ts';
+import { ContainerStore } from './store/container-store.ts';
+import { migrations } from './store/migrations.ts';
+
+process.umask(0o077);
+const { log: level, deadlineMs, monitorMs } = loadConfig(configSchema, 'supervisor');
+const paths = loadPaths();
+const log = createLogger({ service: 'supervisor', level });
+const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+await using stack = new AsyncDisposableStack();
+const stopped = new AbortController();
+
+const databaseDir = join(paths.root, 'supervisor');
+mkdirSync(databaseDir, { recursive: true, mode: 0o700 });
+// Flushed where the store asks for it.
+const database = stack.use(openDatabase(join(databaseDir, 'supervisor.db'), { migrations, durable: false }));
+const publisher = stack.use(
+  new EventPublisher({ outbox: new Outbox(database), source: 'supervisor', natsUrl: () => natsUrl(paths), log }),
+);
+const repository = new ContainerStore({
+  database,
+  log,
+  announce: ({ containerId, ...event }) => publisher.announce({ ...event, type: 'container', actorId: containerId }),
+});
+
+const listen = socketPath(paths, 'supervisor');
+const address = (service: 'image' | 'network') => `unix://${socketPath(paths, service)}`;
+const folderOf = (containerId: string) => shimDir(paths, containerId);
+const images = stack.use(new ImageClient(address('image'), deadlineMs));
+const engine: Engine = {
+  instance: paths.instance,
+  facts: readHostFacts(),
+  repository,
+  images,
+  networks: stack.use(new NetworkClient(address('network'), deadlineMs)),
+  launcher: new LauncherClient({ socketPath: socketPath(paths, 'launcher'), shimDir: folderOf, deadlineMs }),
+  shims: stack.use(
+    new ShimClients({
+      shimDir: folderOf,
+      cgroupsPath: (containerId) => `/${paths.instance}/${containerId}`,
+      deadlineMs,
+    }),
+  ),
+  files: new ContainerFiles({
+    stateRoot: join(paths.root, 'containers'),
+    shimRoot: join(paths.run, 'shims'),
+    supervisorAddress: `unix://${listen}`,
+    logLevel: level,
+    cgroupParent: `/${paths.instance}`,
+  }),
+  queue: new KeyedQueue(),
+  waiters: new TaskWaiters(),
+  log,
+  leftovers: new Set(),
+  restarting: new Set(),
+  now: nowUnixNano,
+};
+
+const monitor = new TaskMonitor(engine);
+reconcile(engine, monitor, stopped.signal);
+const timer = setInterval(() => monitor.look(), monitorMs);
+stack.defer(() => {
+  stopped.abort();
+  clearInterval(timer);
+});
+publisher.start();
+const layers = (containerId: string) => images.layers(containerId);
+const implementations = [containerService({ engine, layers }), execService(engine), supervisorService(engine)];
+stack.use(await serve({ socketPath: listen, implementations, service: 'supervisor', log }));
+log.info({ listen, containers: [...repository.all()].length }, 'ready');
+await terminated;
+log.info({}, 'stopping');

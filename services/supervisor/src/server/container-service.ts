@@ -1,0 +1,122 @@
+import { invalidField } from '@flotilla/errors';
+import {
+  ContainerServiceService,
+  CreateContainerRequest,
+  ExplainContainerResponse,
+  type WaitContainerRequest,
+} from '@flotilla/proto/flotilla/v1/container';
+import { type Implementation, implement } from '@flotilla/rpc';
+import { explainContainer } from '../adapters/explain.ts';
+import { containerEvent } from '../domain/container.ts';
+import { createContainer } from '../domain/create-container.ts';
+import type { Engine } from '../domain/engine.ts';
+import { checkRunning, killContainer } from '../domain/kill-container.ts';
+import { pauseContainer, unpauseContainer } from '../domain/pause-container.ts';
+import { removeContainer } from '../domain/remove-container.ts';
+import { renameContainer } from '../domain/rename-container.ts';
+import { restartContainer } from '../domain/restart-container.ts';
+import { startContainer } from '../domain/start-container.ts';
+import { stopContainer } from '../domain/stop-container.ts';
+import { type WaitFor, waitContainer } from '../domain/wait-container.ts';
+import { selectContainers } from './list-containers.ts';
+import { streamLogs } from './stream-logs.ts';
+import { containerToProto } from './to-proto.ts';
+
+export interface ContainerServiceOptions {
+  readonly engine: Engine;
+  /** Folders of a container's layers. */
+  readonly layers: (containerId: string) => Promise<{ layerPaths: readonly string[]; upperPath: string }>;
+}
+
+/** ContainerService: decode, call, encode. The rules are in domain/. */
+export function containerService({ engine, layers }: ContainerServiceOptions): Implementation {
+  const { repository, files, shims } = engine;
+  return implement(ContainerServiceService, {
+    createContainer: async (request) => {
+      const { config, name, idempotencyKey } = request;
+      if (config === undefined) throw invalidField('config', 'given');
+      const bytes = CreateContainerRequest.encode(request).finish();
+      const record = await createContainer(engine, { config, name, idempotencyKey, bytes });
+      return { containerId: record.containerId, warnings: [...record.warnings], name: record.name };
+    },
+    startContainer: async ({ container }) => {
+      const { changed, run } = await startContainer(engine, container);
+      return { changed, run: BigInt(run) };
+    },
+    stopContainer: async ({ container, timeoutSeconds, signal }) => ({
+      changed: await stopContainer(engine, container, { signal, timeoutSeconds }),
+    }),
+    restartContainer: async ({ container, timeoutSeconds, signal }) => ({
+      run: BigInt(await restartContainer(engine, container, { signal, timeoutSeconds })),
+    }),
+    killContainer: async ({ container, signal }) => {
+      await killContainer(engine, container, signal);
+      return {};
+    },
+    pauseContainer: async ({ container }) => {
+      await pauseContainer(engine, container);
+      return {};
+    },
+    unpauseContainer: async ({ container }) => {
+      await unpauseContainer(engine, container);
+      return {};
+    },
+    waitContainer: async (request, { signal }) => {
+      const { exitCode, error, run } = await waitContainer(engine, request.container, waitFor(request), signal);
+      return { exitCode, error, run: BigInt(run) };
+    },
+    removeContainer: async ({ container, force, removeVolumes }) => {
+      await removeContainer(engine, container, { force, removeVolumes });
+      return {};
+    },
+    renameContainer: async ({ container, name }) => {
+      await renameContainer(engine, container, name);
+      return {};
+    },
+    getContainer: async ({ container }) => {
+      const record = repository.find(container);
+      return { container: containerToProto(record, files.logPath(record.containerId)) };
+    },
+    listContainers: async (request) => ({
+      containers: selectContainers(repository.all(), request).map((record) =>
+        containerToProto(record, files.logPath(record.containerId)),
+      ),
+    }),
+    streamLogs: (request, context) => streamLogs(engine, request, context),
+    resizeContainer: async ({ container, size }) => {
+      if (size === undefined) throw invalidField('size', 'given');
+      const record = repository.find(container);
+      checkRunning(record);
+      await shims.resize(record.containerId, '', size);
+      const { rows, columns } = size;
+      const attributes = { height: String(rows), width: String(columns) };
+      repository.save({ events: [containerEvent(record, 'resize', engine.now(), attributes)] });
+      return {};
+    },
+    explainContainer: async ({ container }) => {
+      const record = repository.find(container);
+      const { containerId } = record;
+      const sections = explainContainer({
+        container: record,
+        layers: await layers(containerId),
+        shimAddress: shims.address(containerId),
+        logPath: files.logPath(containerId),
+      });
+      return ExplainContainerResponse.create({ sections });
+    },
+  });
+}
+
+function waitFor({ condition, afterRun }: WaitContainerRequest): WaitFor {
+  switch (condition) {
+    case 'WAIT_CONDITION_UNSPECIFIED':
+    case 'WAIT_CONDITION_NOT_RUNNING':
+      return { condition: 'not running' };
+    case 'WAIT_CONDITION_NEXT_EXIT':
+      return { condition: 'next exit', afterRun: afterRun === undefined ? undefined : Number(afterRun) };
+    case 'WAIT_CONDITION_REMOVED':
+      return { condition: 'removed' };
+    default:
+      throw invalidField('condition', 'not running, next exit or removed', condition);
+  }
+}

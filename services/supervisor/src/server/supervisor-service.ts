@@ -1,0 +1,59 @@
+import { invalidField } from '@flotilla/errors';
+import { SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
+import { type CallContext, type Implementation, implement } from '@flotilla/rpc';
+import { isLive } from '../domain/container-state.ts';
+import type { Engine } from '../domain/engine.ts';
+import { reportExecExit, startExec } from '../domain/execs.ts';
+import { reportExit } from '../domain/task-exit.ts';
+import { execToProto } from './to-proto.ts';
+
+/** SupervisorService: what the api, shims and the image service ask. */
+export function supervisorService(engine: Engine): Implementation {
+  const { repository, shims, launcher, facts } = engine;
+  return implement(SupervisorServiceService, {
+    resolveTask: (request, context) => resolveTask(engine, request, context),
+    startExecProcess: async ({ execId, detach }) => {
+      const exec = await startExec(engine, execId, detach);
+      return { shimAddress: shims.address(exec.containerId), exec: execToProto(exec) };
+    },
+    reportTaskExit: async ({ containerId, run, exitCode, oomKilled, exitedAtUnixNano }) => {
+      await reportExit(engine, containerId, { run: Number(run), exitCode, oomKilled, exitedAtUnixNano });
+      return {};
+    },
+    reportExecExit: async ({ execId, exitCode }) => {
+      reportExecExit(engine, execId, exitCode);
+      return {};
+    },
+    getCounts: async () => {
+      const containersByState: Record<string, number> = {};
+      for (const { state } of repository.all()) containersByState[state] = (containersByState[state] ?? 0) + 1;
+      return { containersByState, forkMode: await launcher.forkMode(), cgroupMode: facts.cgroupMode };
+    },
+    listUsers: async ({ imageId, volume }) => {
+      if (imageId === '' && volume === '') throw invalidField('image_id, volume', 'given, one of them');
+      const containerIds = [...repository.all()]
+        .filter(
+          ({ made }) =>
+            (imageId !== '' && made?.imageId === imageId) ||
+            (volume !== '' &&
+              made?.mounts.some(({ type, source }) => type === 'MOUNT_TYPE_VOLUME' && source === volume)),
+        )
+        .map(({ containerId }) => containerId);
+      return { containerIds };
+    },
+  });
+}
+
+async function resolveTask(
+  { repository, waiters, shims }: Engine,
+  { container, wait }: { container: string; wait: boolean },
+  { signal }: CallContext,
+) {
+  const { containerId, config, state, run } = repository.find(container);
+  const common = { containerId, tty: config.tty, openStdin: config.openStdin };
+  const shimAddress = shims.address(containerId);
+  if (isLive(state)) return { ...common, shimAddress, run: BigInt(run), expected: false };
+  if (!wait) return { ...common, shimAddress: '', run: BigInt(run), expected: false };
+  const place = await waiters.next(containerId, signal);
+  return { ...common, shimAddress, run: BigInt(place.run), expected: place.expected };
+}
