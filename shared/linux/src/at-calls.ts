@@ -9,8 +9,10 @@ const cMknodat = libc.func('int mknodat(int dirfd, const char *path, unsigned in
 const cSymlinkat = libc.func('int symlinkat(const char *target, int dirfd, const char *path)');
 const cReadlinkat = libc.func('long readlinkat(int dirfd, const char *path, void *buffer, size_t size)');
 const cFstatfs = libc.func('int fstatfs(int fd, void *buffer)');
+const cFchownat = libc.func('int fchownat(int dirfd, const char *path, int uid, int gid, int flags)');
 
 const SYS_openat2 = 437;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 
 /** The working directory, for a `dirfd`. */
 export const AT_FDCWD = -100;
@@ -76,4 +78,9 @@ export function fileSystemType(fd: number): number {
 export function makeDevice(major: number, minor: number): bigint {
   const [high, low] = [BigInt(major), BigInt(minor)];
   return (low & 0xffn) | ((high & 0xfffn) << 8n) | ((low & ~0xffn) << 12n) | ((high & ~0xfffn) << 32n);
+}
+
+/** fchownat(2) that does not follow a link; -1 leaves an id as it is. */
+export function fchownat(dirfd: number, path: string, uid: number, gid: number): void {
+  check(cFchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW), 'fchownat', path);
 }

@@ -22,6 +22,7 @@ export const SIGWINCH = 28;
 
 /** namespaces(7), clone(2). */
 export const CLONE_NEWTIME = 0x80;
+export const CLONE_FS = 0x200;
 export const CLONE_PARENT = 0x8000;
 export const CLONE_NEWNS = 0x20000;
 export const CLONE_NEWCGROUP = 0x2000000;

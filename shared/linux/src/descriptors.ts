@@ -4,12 +4,13 @@ import { check, SyscallError } from './syscall-error.ts';
 
 const cPipe2 = libc.func('int pipe2(void *fds, int flags)');
 const cClose = libc.func('int close(int fd)');
-const cCloseRange = libc.func('int close_range(unsigned int first, unsigned int last, int flags)');
+const cCloseRange = libc.func('close_range', 'int', ['uint', 'uint', 'int']);
 const cDup3 = libc.func('int dup3(int oldfd, int newfd, int flags)');
 const cFcntl = libc.func('int fcntl(int fd, int command, long argument)');
 const cRead = libc.func('long read(int fd, void *buffer, size_t count)');
 const cWrite = libc.func('long write(int fd, void *buffer, size_t count)');
 const cEventfd = libc.func('int eventfd(unsigned int initial, int flags)');
+const cMemfdCreate = libc.func('int memfd_create(const char *name, unsigned int flags)');
 const cPoll = libc.func('int poll(void *fds, unsigned long count, int timeoutMs)');
 
 const EINTR = 4;
@@ -22,6 +23,8 @@ const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
 const F_GETPIPE_SZ = 1032;
 const FD_CLOEXEC = 1;
+const MFD_CLOEXEC = 1;
+const CLOSE_RANGE_CLOEXEC = 4;
 
 const pair = new Int32Array(2);
 
@@ -39,6 +42,11 @@ export function closeFd(fd: number): void {
 /** close_range(2): closes the descriptors from `first` to `last`, both included. */
 export function closeRange(first: number, last = 0xffffffff): void {
   if (first <= last) check(cCloseRange(first, last, 0), 'close_range');
+}
+
+/** close_range(2), CLOSE_RANGE_CLOEXEC: all descriptors from `first` on close at the next execve(2). */
+export function markCloseOnExec(first: number): void {
+  check(cCloseRange(first, 0xffffffff, CLOSE_RANGE_CLOEXEC), 'close_range');
 }
 
 /** Closes all descriptors from 3 on but these. For a fork that must not keep what its parent holds. */
@@ -120,6 +128,11 @@ function transfer(call: () => number | bigint, syscall: string, fd: number): num
 /** eventfd(2), close-on-exec and non-blocking: a counter of 64 bits behind a descriptor. */
 export function eventfd(initial = 0): number {
   return check(cEventfd(initial, O_CLOEXEC | O_NONBLOCK), 'eventfd');
+}
+
+/** memfd_create(2), close-on-exec: a file without a name. `name` is for /proc. */
+export function createMemoryFile(name: string): number {
+  return check(cMemfdCreate(name, MFD_CLOEXEC), 'memfd_create', name);
 }
 
 /** What poll(2) watches: POLLIN and POLLOUT of one descriptor. */

@@ -1,5 +1,6 @@
-import { closeSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { byArchitecture } from './constants.ts';
+import { createMemoryFile } from './descriptors.ts';
 import { koffi, libc } from './libc.ts';
 import { check, SyscallError } from './syscall-error.ts';
 
@@ -17,8 +18,6 @@ const cRuleAdd = libseccomp.func(
   'int seccomp_rule_add_array(void *context, uint32_t action, int syscall, unsigned int count, void *comparisons)',
 );
 const cExport = libseccomp.func('int seccomp_export_bpf(void *context, int fd)');
-const cMemfd = libc.func('int memfd_create(const char *name, unsigned int flags)');
-const cLseek = libc.func('long lseek(int fd, long offset, int whence)');
 const cSeccomp = libc.func('syscall', 'long', ['long', 'uint', 'uint', 'void *']);
 
 const SYS_seccomp = byArchitecture(317, 277);
@@ -170,10 +169,10 @@ function done(error: number, call: string, path?: string): void {
 }
 
 function exportFilter(context: unknown): Buffer {
-  const fd = check(cMemfd('seccomp', 1 /* MFD_CLOEXEC */), 'memfd_create');
+  const fd = createMemoryFile('seccomp');
   try {
     done(cExport(context, fd), 'seccomp_export_bpf');
-    const program = Buffer.allocUnsafeSlow(check(cLseek(fd, 0, 1), 'lseek'));
+    const program = Buffer.allocUnsafeSlow(fstatSync(fd).size);
     readSync(fd, program, 0, program.length, 0);
     return program;
   } finally {

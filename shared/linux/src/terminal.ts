@@ -32,8 +32,13 @@ export interface TerminalSize {
 export function openTerminalMaster(ptmxPath = '/dev/ptmx', { nonBlocking = false } = {}): number {
   const flags = O_RDWR | O_NOCTTY | O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0);
   const masterFd = check(cOpen(ptmxPath, flags, 0), 'open', ptmxPath);
-  check(cIoctl(masterFd, TIOCSPTLCK, new Int32Array(1)), 'ioctl', 'TIOCSPTLCK');
+  unlockTerminal(masterFd);
   return masterFd;
+}
+
+/** TIOCSPTLCK: a new master's other end cannot be opened before. */
+export function unlockTerminal(masterFd: number): void {
+  check(cIoctl(masterFd, TIOCSPTLCK, new Int32Array(1)), 'ioctl', 'TIOCSPTLCK');
 }
 
 /** The terminal's own end, opened through the master and not by a path that somebody may have replaced: ioctl_tty(2). */

@@ -43,16 +43,25 @@ export function makeForkable(): void {
  * side in small pieces, because each page written here is a page of the child's own; looks closer only if they differ.
  */
 export function hasMemoryOf(parentPid: number): boolean {
-  return sameText(`/proc/${parentPid}/maps`, '/proc/self/maps') || coversMapsOf(parentPid);
+  return coversMaps(`/proc/${parentPid}/maps`, '/proc/self/maps');
+}
+
+/** The same asked by the parent, for a child that stands still; false when the child has died. */
+export function wasForkedWhole(childPid: number): boolean {
+  return coversMaps('/proc/self/maps', `/proc/${childPid}/maps`);
+}
+
+function coversMaps(wantedPath: string, hadPath: string): boolean {
+  return sameText(wantedPath, hadPath) || coversRanges(wantedPath, hadPath);
 }
 
 function sameText(path: string, otherPath: string): boolean {
-  const fd = openSync(path);
-  const otherFd = openSync(otherPath);
+  const fd = openSync(path, 'r');
+  const otherFd = openSync(otherPath, 'r');
   try {
     for (;;) {
-      const length = readSync(fd, chunk);
-      if (length !== readSync(otherFd, otherChunk)) return false;
+      const length = readSync(fd, chunk, 0, chunk.length, null);
+      if (length !== readSync(otherFd, otherChunk, 0, otherChunk.length, null)) return false;
       if (length === 0) return true;
       if (chunk.compare(otherChunk, 0, length, 0, length) !== 0) return false;
     }
@@ -62,17 +71,17 @@ function sameText(path: string, otherPath: string): boolean {
   }
 }
 
-function coversMapsOf(parentPid: number): boolean {
-  const wanted = parseMaps(text, readMaps(`/proc/${parentPid}/maps`, text), ranges);
-  const had = parseMaps(text, readMaps('/proc/self/maps', text), otherRanges);
+function coversRanges(wantedPath: string, hadPath: string): boolean {
+  const wanted = parseMaps(text, readMaps(wantedPath, text), ranges);
+  const had = parseMaps(text, readMaps(hadPath, text), otherRanges);
   return covers(otherRanges.subarray(0, had), ranges.subarray(0, wanted));
 }
 
 function readMaps(path: string, into: Buffer): number {
-  const fd = openSync(path);
+  const fd = openSync(path, 'r');
   try {
     for (let length = 0; ; ) {
-      const read = readSync(fd, into, length, into.length - length);
+      const read = readSync(fd, into, length, into.length - length, null);
       if (read === 0) return length;
       length += read;
       if (length === into.length) throw new RangeError(`${path} has more than ${length} bytes`);

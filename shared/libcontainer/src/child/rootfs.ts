@@ -1,0 +1,107 @@
+import { constants, openSync } from 'node:fs';
+import {
+  changeDirectory,
+  changeDirectoryTo,
+  closeFd,
+  MOUNT_ATTR_RDONLY,
+  MS_BIND,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_RDONLY,
+  MS_REC,
+  MS_SLAVE,
+  mount,
+  O_PATH,
+  openTree,
+  pivotRoot,
+  setMountAttributes,
+  umount,
+} from '@flotilla/linux';
+import type { RootfsPlan } from '../plan/init-plan.ts';
+import type { MountPlan } from '../plan/mount-plan.ts';
+import { step } from '../setup-error.ts';
+
+const mostDataBytes = 4095;
+
+/** The host's mounts no longer hear of ours; ours still hear of theirs, as `rslave` volumes need. */
+export function detachFromHost(): void {
+  step('make the mounts private', () => mount({ target: '/', flags: MS_REC | MS_SLAVE }));
+}
+
+/** Mounts the layers on the target folder. Paths are the engine's own, not the image's. */
+export function mountLayers({ target, layers }: RootfsPlan): void {
+  for (const layer of layers) step(`mount ${layer.type} as root filesystem`, () => mountLayer(target, layer));
+}
+
+function mountLayer(target: string, layer: MountPlan): void {
+  const { type, source, recursive, attributes, propagation } = layer;
+  if (type === 'bind') {
+    mount({ source, target, flags: MS_BIND | (recursive ? MS_REC : 0) });
+  } else {
+    const { set } = attributes;
+    mountWithin(target, layer, set & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)); // the same bits as MOUNT_ATTR_…
+  }
+  const fd = openRoot(target);
+  try {
+    if ((attributes.set | attributes.clear) !== 0) setMountAttributes(fd, attributes);
+    for (const { flag, recursive: below } of propagation)
+      setMountAttributes(fd, { propagation: flag, recursive: below });
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** mount(2) takes a page of options: longer lists of layers are named from their common folder. */
+function mountWithin(target: string, { type, source, data }: MountPlan, flags: number): void {
+  const text = data.join(',');
+  if (Buffer.byteLength(text) <= mostDataBytes) {
+    mount({ source, target, type, flags, data: text });
+    return;
+  }
+  const lower = data.find((option) => option.startsWith('lowerdir='))?.slice('lowerdir='.length) ?? '';
+  const common = commonFolder(lower.split(':'));
+  const shorter = data
+    .map((option) => (option.startsWith('lowerdir=') ? option.replaceAll(common, '') : option))
+    .join(',');
+  if (common === '' || Buffer.byteLength(shorter) > mostDataBytes)
+    throw new RangeError(`mount options exceed ${mostDataBytes} bytes`);
+  changeDirectory(common);
+  mount({ source, target, type, flags, data: shorter });
+}
+
+/** Longest prefix, ending in a slash, of all paths. */
+function commonFolder(paths: readonly string[]): string {
+  const [first = '', ...others] = paths;
+  for (let end = first.lastIndexOf('/'); end > 0; end = first.lastIndexOf('/', end - 1)) {
+    const prefix = first.slice(0, end + 1);
+    if (others.every((path) => path.startsWith(prefix))) return prefix;
+  }
+  return '';
+}
+
+/** The container's root by descriptor. */
+export function openRoot(target: string): number {
+  return openSync(target, constants.O_DIRECTORY | constants.O_NOFOLLOW | O_PATH);
+}
+
+/** A copy of the finished layers that can be taken into a user namespace. */
+export function takeTree(target: string): number {
+  return openTree(target, { recursive: true });
+}
+
+/** pivot_root(2) by descriptor, the old root detached: nothing of the host can be reached by a path any more. */
+export function enterRoot(rootFd: number, { propagation, readonly }: RootfsPlan): void {
+  step('make the root filesystem read-only', () => {
+    if (readonly) setMountAttributes(rootFd, { set: MOUNT_ATTR_RDONLY });
+  });
+  step('enter the root filesystem', () => {
+    changeDirectoryTo(rootFd);
+    pivotRoot('.', '.');
+    umount('.', { detach: true });
+    changeDirectory('/');
+  });
+  if (propagation !== undefined) {
+    step('set the propagation of the root filesystem', () => mount({ target: '/', flags: propagation }));
+  }
+}

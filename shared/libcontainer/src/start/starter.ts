@@ -1,0 +1,120 @@
+import { closeSync, openSync } from 'node:fs';
+import {
+  CLONE_NEWPID,
+  closeFd,
+  isErrno,
+  pidfdOpen,
+  pidfdSendSignal,
+  SIGKILL,
+  setns,
+  unshare,
+  waitPidfd,
+  waitpid,
+} from '@flotilla/linux';
+import { cloneInto, fork, isSingleThreaded } from '@flotilla/linux/fork';
+import { runWork, type Work } from '../child/run-work.ts';
+import { spawnStage } from './spawn-stage.ts';
+
+/**
+ * How a child is made. `fork`: a verified fork of this process, which must run with `--single-threaded --v8-pool-size=0`.
+ * `spawn`: this Node.js anew; slower by 100 ms, works everywhere.
+ */
+export type Starter = 'fork' | 'spawn';
+
+/** A child of this process. */
+export interface Child {
+  readonly pid: number;
+  readonly pidfd: number;
+}
+
+/** Which pid namespace the child is born into. */
+export type PidNamespace =
+  | { readonly kind: 'same' }
+  | { readonly kind: 'new' }
+  /** Descriptor of a namespace file or of a pidfd. */
+  | { readonly kind: 'joined'; readonly fd: number };
+
+/** A child to make. */
+export interface StartRequest {
+  /** What it does; `bornIntoV2` says that it is in its cgroup v2 group already. */
+  readonly work: (bornIntoV2: boolean) => Work;
+  readonly channelFd: number;
+  /** Descriptors that the work names, besides the channel. */
+  readonly fds: readonly number[];
+  readonly pidNamespace: PidNamespace;
+  readonly cgroupFd: number | undefined;
+}
+
+/** Makes the child in one of the two ways. */
+export function start(starter: Starter, request: StartRequest): Child {
+  if (starter === 'spawn') return intoPidNamespace(request.pidNamespace, () => withPidfd(spawnStage(request)));
+  return isSingleThreaded() ? startByClone(request) : startByFork(request);
+}
+
+/** The fast way: born into its groups. Only while this process has one thread. */
+function startByClone({ work, channelFd, pidNamespace, cgroupFd }: StartRequest): Child {
+  const begin = work(cgroupFd !== undefined);
+  const flags = pidNamespace.kind === 'new' ? CLONE_NEWPID : 0;
+  const request = cgroupFd === undefined ? { flags } : { flags, cgroupFd };
+  if (pidNamespace.kind !== 'joined') return cloneInto(request) ?? runWork(begin, channelFd);
+  return intoPidNamespace(pidNamespace, () => cloneInto(request) ?? runWork(begin, channelFd));
+}
+
+const mostAttempts = 5;
+
+/**
+ * glibc's fork, which knows what other threads hold. A replaced child takes a new pid namespace with it (ENOMEM from
+ * then on), so a new one is made for the next attempt.
+ */
+function startByFork({ work, channelFd, pidNamespace }: StartRequest): Child {
+  const begin = work(false);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return intoPidNamespace(pidNamespace, () => {
+        const pid = fork();
+        return pid === 0 ? runWork(begin, channelFd) : withPidfd(pid);
+      });
+    } catch (error) {
+      if (!isErrno(error, 'ENOMEM') || attempt === mostAttempts) throw error;
+    }
+  }
+}
+
+/** Children made by `work` are in the namespace, this process stays where it is: pid_namespaces(7). */
+function intoPidNamespace<T>(namespace: PidNamespace, work: () => T): T {
+  if (namespace.kind === 'same') return work();
+  const ownFd = openSync('/proc/self/ns/pid', 'r');
+  try {
+    if (namespace.kind === 'new') unshare(CLONE_NEWPID);
+    else setns(namespace.fd, CLONE_NEWPID);
+    return work();
+  } finally {
+    setns(ownFd, CLONE_NEWPID);
+    closeSync(ownFd);
+  }
+}
+
+function withPidfd(pid: number): Child {
+  try {
+    return { pid, pidfd: pidfdOpen(pid) };
+  } catch (error) {
+    waitpid(pid);
+    throw error;
+  }
+}
+
+/** Ends a child whose set-up failed, and reaps it. */
+export function discard({ pidfd }: Child): void {
+  try {
+    pidfdSendSignal(pidfd, SIGKILL);
+  } catch (error) {
+    if (!isErrno(error, 'ESRCH')) throw error;
+  }
+  try {
+    waitPidfd(pidfd);
+  } catch (error) {
+    if (!isErrno(error, 'ECHILD')) throw error; // reaped by somebody else
+  } finally {
+    closeFd(pidfd);
+  }
+}
