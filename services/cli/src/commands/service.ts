@@ -1,0 +1,93 @@
+import process from 'node:process';
+import { loadPaths, socketPath } from '@flotilla/config/paths';
+import { invalidField } from '@flotilla/errors';
+import { ListServicesResponse, type ServiceStatus } from '@flotilla/proto/flotilla/v1/system';
+import { Command } from 'commander';
+import { withEngine } from '../engine.ts';
+import { complain, describe, ExitRequest, exitCodes } from '../failure.ts';
+import { parseInteger } from '../flags/number.ts';
+import { colour } from '../format/colours.ts';
+import { renderList } from '../format/table.ts';
+import { findRecordedProcess } from '../service/recorded-process.ts';
+import { restartService, serviceNames } from '../service/restart-service.ts';
+
+const columns = [
+  { field: 'Name', title: 'NAME' },
+  { field: 'State', title: 'STATE' },
+  { field: 'Version', title: 'VERSION' },
+  { field: 'Pid', title: 'PID' },
+  { field: 'Address', title: 'ADDRESS' },
+  { field: 'Error', title: 'ERROR' },
+];
+
+export function serviceCommand(): Command {
+  const service = new Command('service');
+  service
+    .command('ls')
+    .alias('list')
+    .description('Every process of the engine: whether it answers, and its version')
+    .option('--format <format>', 'table, json or a template')
+    .action(({ format }: { format?: string }) => listServices(format));
+  service
+    .command('restart')
+    .description('Restart processes of the engine, one after the other; containers do not notice')
+    .argument('<name...>', serviceNames.join(', '))
+    .option('--timeout <seconds>', 'time to be healthy again', '30')
+    .action(async (names: string[], { timeout }: { timeout: string }) => {
+      const paths = loadPaths();
+      const unknown = names.find((name) => !serviceNames.some((one) => one === name));
+      if (unknown !== undefined) throw invalidField('service', serviceNames.join(', '), unknown);
+      const timeoutMs = parseInteger('--timeout', timeout, 1, 3600) * 1000;
+      for (const name of names) {
+        const pid = await restartService(paths, name, timeoutMs);
+        process.stdout.write(`${name} restarted, pid ${pid}\n`);
+      }
+    });
+  return service;
+}
+
+/** Also when the api itself is away: then the processes that are recorded are what is known. */
+async function listServices(format: string | undefined): Promise<void> {
+  const { services, error } = await withEngine((engine) => engine.system.listServices({})).then(
+    (answer) => ({ services: answer.services, error: undefined }),
+    (failure: unknown) => ({ services: recordedServices(failure), error: failure }),
+  );
+  if (format === 'json') process.stdout.write(`${JSON.stringify(ListServicesResponse.toJSON({ services }))}\n`);
+  else {
+    const rows = services.map(rowOf);
+    process.stdout.write(renderList({ columns, rows, format }));
+  }
+  if (error === undefined) return;
+  complain(error);
+  throw new ExitRequest(exitCodes.failed);
+}
+
+function rowOf({ name, healthy, version, address, error }: ServiceStatus) {
+  return {
+    Name: name,
+    State: healthy ? colour('green', 'healthy') : colour('red', 'unhealthy'),
+    Version: version?.version ?? '',
+    Pid: version === undefined || version.pid === 0 ? recordedPid(name) : String(version.pid),
+    Address: address,
+    Error: error,
+  };
+}
+
+function recordedPid(name: string): string {
+  return String(findRecordedProcess(loadPaths().run, name)?.pid ?? '');
+}
+
+function recordedServices(failure: unknown): ServiceStatus[] {
+  const paths = loadPaths();
+  return serviceNames.map((name) => {
+    const recorded = findRecordedProcess(paths.run, name);
+    const known = recorded === undefined ? 'does not run' : `runs as process ${recorded.pid}; the api cannot be asked`;
+    return {
+      name,
+      address: name === 'nats' ? '' : `unix://${socketPath(paths, name)}`,
+      healthy: false,
+      error: name === 'api' ? describe(failure) : known,
+      version: undefined,
+    };
+  });
+}

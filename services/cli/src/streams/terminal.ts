@@ -1,0 +1,33 @@
+import process from 'node:process';
+import { FlotillaError } from '@flotilla/errors';
+
+/** Refuses a terminal for input that is none, as Docker does: keys would be echoed twice and Ctrl-C lost. */
+export function requireTerminal(tty: boolean, stdin: boolean): void {
+  if (tty && stdin && process.stdin.isTTY !== true) {
+    throw new FlotillaError('failed_precondition', 'the input device is not a TTY: leave -t out', {
+      reason: 'NOT_A_TERMINAL',
+    });
+  }
+}
+
+/** Hands every key to the container until it is disposed of, also when the client ends in an unexpected way. */
+export function rawTerminal(wanted: boolean): Disposable {
+  const { stdin } = process;
+  if (!wanted || stdin.isTTY !== true) return { [Symbol.dispose]() {} };
+  const restore = () => void stdin.setRawMode(false);
+  stdin.setRawMode(true);
+  process.once('exit', restore);
+  return {
+    [Symbol.dispose]() {
+      process.off('exit', restore);
+      restore();
+    },
+  };
+}
+
+/** The window's size, or undefined when standard output is no terminal. */
+export function windowSize(): { readonly rows: number; readonly columns: number } | undefined {
+  if (process.stdout.isTTY !== true) return undefined;
+  const [columns, rows] = process.stdout.getWindowSize();
+  return { rows, columns };
+}
