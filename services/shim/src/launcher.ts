@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { enterReadOnlyBinary } from './launcher/read-only-binary.ts';
+import { templateFlags } from './launcher/template-flags.ts';
 
 // The warm template that shims are forked from. First of all, and before much is loaded, into a binary that is safe from
 // containers; what follows happens in the process that this has become.
-const binaryProblem = enterReadOnlyBinary();
+const binaryProblem = enterReadOnlyBinary(templateFlags);
 
 const { runLauncher } = await import('./launcher/run-launcher.ts');
 await runLauncher({

@@ -2,3 +2,4 @@
 export { type ClonedChild, type CloneRequest, cloneInto, isSingleThreaded } from './fork/clone-into.ts';
 export { selfTestFork } from './fork/self-test.ts';
 export { type ForkCounts, fork, forkCounts, makeForkable, restartLoop } from './fork/verified-fork.ts';
+export { settleHeap } from './heap.ts';

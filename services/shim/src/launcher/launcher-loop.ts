@@ -203,7 +203,7 @@ export class LauncherLoop {
       this.#log.error({ containerId: launch.task.containerId, err }, 'shim sent what is no answer');
       reply = 'silent';
     }
-    if (reply === 'silent') {
+    if (reply === 'silent' || (reply === undefined && isReaped)) {
       this.#fail(launch, { reason: 'SHIM_FAILED', what: 'ended before its container was made', isReaped });
     } else if (reply !== undefined) {
       this.#finish(launch, reply);

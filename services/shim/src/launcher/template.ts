@@ -1,15 +1,16 @@
 import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
+import { queryObjects, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { settleHeap } from '@flotilla/linux/fork';
 import type { Logger } from '@flotilla/log';
 
 const timeoutMs = 2_000;
 
 /**
- * Makes this process fit to be forked from: nothing of libuv's is open, the garbage is gone, what was compiled is in the
- * cache. What is open after two seconds every child will have too: that is a bug, and said.
+ * Makes this process fit to be forked from: nothing of libuv's is open, what was compiled is in the cache, the garbage is
+ * gone. What is open after two seconds every child will have too: that is a bug, and said.
  */
 export async function compactTemplate(log: Logger): Promise<void> {
   const deadline = performance.now() + timeoutMs;
@@ -21,4 +22,8 @@ export async function compactTemplate(log: Logger): Promise<void> {
   const collectGarbage: () => void = runInNewContext('gc');
   collectGarbage();
   collectGarbage();
+  queryObjects(Nothing); // Walks the heap, for which V8 sweeps what it would else sweep in each child.
+  settleHeap();
 }
+
+class Nothing {}

@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { enterReadOnlyBinary } from '../read-only-binary.ts';
+import { templateFlags } from '../template-flags.ts';
 
 // The launcher with a shim of the tests.
-const binaryProblem = enterReadOnlyBinary();
+const binaryProblem = enterReadOnlyBinary(templateFlags);
 const { runLauncher } = await import('../run-launcher.ts');
 await runLauncher({
   loadShim: () => import('./test-shim.ts'),
