@@ -8,6 +8,7 @@ import { restartLoop } from '@flotilla/linux/fork';
 import { createLogger, type Logger, withRequestId } from '@flotilla/log';
 import { LauncherReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import { serve, toGrpcStatus } from '@flotilla/rpc';
+import { encodeFrame } from '../launcher/frame.ts';
 import { type Bundle, ownerOnHost, readBundle } from './bundle.ts';
 import { JsonLog } from './logs/json-log.ts';
 import { shimService } from './server/shim-service.ts';
@@ -221,13 +222,7 @@ function failureReply(error: unknown, requestId: string): LauncherReply {
 }
 
 function writeReply(fd: number, reply: LauncherReply): void {
-  const bytes = LauncherReply.encode(reply).finish();
-  const prefix: number[] = [];
-  for (let left = bytes.length; ; left >>>= 7) {
-    prefix.push(left > 0x7f ? (left & 0x7f) | 0x80 : left);
-    if (left <= 0x7f) break;
-  }
-  const whole = Buffer.concat([Uint8Array.from(prefix), bytes]);
+  const whole = encodeFrame(LauncherReply.encode(reply).finish());
   for (let written = 0; written < whole.length; ) written += writeSync(fd, whole, written);
   closeFd(fd);
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerStdio, type CreatedInit, type Starter, startExec } from '@flotilla/libcontainer';
+import type { ChildExit } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { ownerOnHost } from '../bundle.ts';
@@ -25,6 +26,8 @@ export interface ExecTableOptions {
 export class ExecTable {
   readonly #options: ExecTableOptions;
   readonly #execs = new Map<string, Exec>();
+  /** Of those whose exits are not yet told. */
+  readonly #untold = new Set<Promise<void>>();
 
   constructor(options: ExecTableOptions) {
     this.#options = options;
@@ -64,13 +67,12 @@ export class ExecTable {
     return this.#add(execId, this.#startWithPipes(process, pipes), pipes.ends, detach);
   }
 
-  /** Resolves when all are gone, or after `waitMs`. */
-  async allFinished(waitMs: number): Promise<void> {
-    const running = [...this.#execs.values()].filter((exec) => exec.running);
-    if (running.length === 0) return;
+  /** Resolves when all are gone and their exits told, or after `waitMs`. */
+  async allTold(waitMs: number): Promise<void> {
+    if (this.#untold.size === 0) return;
     const stop = new AbortController();
     const late = sleep(waitMs, undefined, { signal: stop.signal }).catch(() => {});
-    await Promise.race([Promise.all(running.map((exec) => exec.finished)), late]);
+    await Promise.race([Promise.all(this.#untold), late]);
     stop.abort();
   }
 
@@ -96,14 +98,15 @@ export class ExecTable {
     if (detach) streams.open();
     const exec = new Exec(execId, { pid, pidfd }, streams);
     this.#execs.set(execId, exec);
-    this.#options.reaper.add({
-      pid,
-      pidfd,
-      onExit: (exit) => {
-        void exec.exited(exit).then((known) => this.#options.onExit(execId, known));
-        setTimeout(() => this.#forget(exec), rememberMs).unref();
-      },
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#untold.add(promise);
+    const onExit = async (exit: ChildExit): Promise<void> => {
+      setTimeout(() => this.#forget(exec), rememberMs).unref();
+      this.#options.onExit(execId, await exec.exited(exit));
+      this.#untold.delete(promise);
+      resolve();
+    };
+    this.#options.reaper.add({ pid, pidfd, onExit: (exit) => void onExit(exit) });
     return exec;
   }
 

@@ -151,7 +151,7 @@ export class Task {
     this.#record(ended, signal);
     reaper.reapInit();
     streams.finish(exit.exitCode);
-    await execs.allFinished(drainMs);
+    await execs.allTold(drainMs);
     this.#state = { name: 'exited', exit: ended };
     log.info({ exitCode: ended.exitCode, oomKilled: ended.oomKilled }, 'container exited');
     this.#ended.resolve(ended);

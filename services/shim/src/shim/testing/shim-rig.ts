@@ -14,7 +14,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Starter } from '@flotilla/libcontainer';
@@ -35,11 +38,16 @@ import {
   StartExecRequest,
 } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { type Client, connect } from '@flotilla/rpc';
+import { findFrame } from '../../launcher/frame.ts';
 import { Attachment } from './attachment.ts';
 import { ReportRecorder } from './report-recorder.ts';
 
 const starter = fileURLToPath(new URL('start-shim.ts', import.meta.url));
 const applets = 'sh cat echo head id kill ls seq sleep stty true false dd yes ps'.split(' ');
+
+// Of all shims of a test file: without it each would strip and compile everything anew.
+const compileCache = mkdtempSync(join(tmpdir(), 'fl-cache-'));
+process.on('exit', () => rmSync(compileCache, { recursive: true, force: true }));
 
 /** A shim's client. */
 export type ShimClient = Client<typeof ShimServiceService>;
@@ -105,13 +113,10 @@ export class ShimRig implements AsyncDisposable {
     this.lastShimDir = shimDir;
     this.lastContainerId = containerId;
     const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1'];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+    const env = { ...process.env, NODE_COMPILE_CACHE: compileCache };
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
     this.#children.add(child);
-    const chunks: Buffer[] = [];
-    for await (const chunk of child.stdio[3] as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
-    const bytes = Buffer.concat(chunks);
-    const prefix = bytes.findIndex((byte) => byte < 0x80) + 1;
-    return LauncherReply.decode(bytes.subarray(prefix));
+    return readReply(child.stdio[3] as Readable);
   }
 
   stateDir(containerId: string): string {
@@ -149,6 +154,7 @@ export class ShimRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const name of existsSync(join(this.dir, 's')) ? readdirSync(join(this.dir, 's')) : []) {
+      if (!existsSync(`${this.dir}/s/${name}/shim.sock`)) continue;
       const shim = connect(ShimServiceService, { address: `unix://${this.dir}/s/${name}/shim.sock`, name: 'shim' });
       await shim.deleteTask({}, { deadlineMs: 3_000 }).catch(() => {});
       shim[Symbol.dispose]();
@@ -256,6 +262,17 @@ export class TestTask {
   attach(start: Partial<AttachStart> = {}): Attachment {
     return new Attachment(this.client, { stdout: true, stderr: true, ...start });
   }
+}
+
+/** The pipe may stay open behind the message: a waiting init has a copy of it. */
+async function readReply(pipe: Readable): Promise<LauncherReply> {
+  let bytes = Buffer.alloc(0);
+  for await (const chunk of pipe) {
+    bytes = Buffer.concat([bytes, chunk as Buffer]);
+    const frame = findFrame(bytes, 1 << 20);
+    if (frame !== undefined) return LauncherReply.decode(frame);
+  }
+  return assert.fail(`the shim ended without an answer: ${bytes}`);
 }
 
 /** Where cgroups are: each v1 controller and v2. */

@@ -1,11 +1,13 @@
 // Started by shim-rig.ts as the tests' launcher: runs one shim, in a verified fork of this process or in this process, and
 // ends as it ends. Descriptor 3 gets the LauncherReply.
+import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import type { Starter } from '@flotilla/libcontainer';
 import { closeFd, exitNow, setChildSubreaper, waitpid } from '@flotilla/linux';
 import { fork } from '@flotilla/linux/fork';
 import { runShim } from '../run-shim.ts';
 
+flushCompileCache(); // the process leaves by _exit, which would not
 const readyFd = 3;
 const [forkMode, shimDir, containerId, run] = process.argv.slice(2) as [Starter, string, string, string];
 const options = { shimDir, containerId, run: BigInt(run), requestId: 'test', readyFd, forkMode };
