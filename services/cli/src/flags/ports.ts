@@ -17,7 +17,8 @@ export function parsePublish(text: string): PortFlag[] {
   const spec = text.includes('=') ? fromLongForm(text) : text;
   const match = /^(?:(?:\[([^\]]*)\]|([^:[\]]*)):)?(?:([\d-]*):)?([\d-]+)(?:\/(\w+))?$/.exec(withHostPort(spec));
   const container = match?.[4] === undefined ? undefined : findRange(match[4]);
-  if (match === null || container === undefined) throw invalidField('--publish', publishHelp, text);
+  const addressAlone = match?.[1] !== undefined && match[3] === undefined;
+  if (match === null || container === undefined || addressAlone) throw invalidField('--publish', publishHelp, text);
   const hostIp = match[1] ?? match[2] ?? '';
   if (hostIp !== '' && isIP(hostIp) === 0) throw invalidField('--publish', `${publishHelp}, with an IP address`, text);
   const protocol = parseProtocol('--publish', match[5] ?? 'tcp', text);
