@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { leftovers, readHostState, sweepInstance } from './host-state.ts';
+import { leftovers, namesInstance, readHostState, sweepInstance } from './host-state.ts';
 import { type Finished, mustRun, type RunOptions, runProgram } from './run-program.ts';
 import { makeTestFolders, type TestFolders } from './test-folders.ts';
 import { waitFor } from './wait.ts';
@@ -73,9 +73,16 @@ export class Engine implements AsyncDisposable {
     return (JSON.parse(await this.ok('inspect', container)) as [Inspected])[0];
   }
 
-  /** The command line that runs the client, for those who need a terminal around it. */
+  /** The program and arguments that run the client, for those who start it themselves. */
+  commandWords(...args: string[]): readonly string[] {
+    return [cli, ...args];
+  }
+
+  /** The same as a line for a shell. */
   commandLine(...args: string[]): string {
-    return [cli, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+    return this.commandWords(...args)
+      .map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+      .join(' ');
   }
 
   /** Process id of a service, undefined while none is recorded. */
@@ -124,8 +131,9 @@ export class Engine implements AsyncDisposable {
       const ids = (await this.flotilla(['ps', '--all', '--quiet', '--no-trunc'])).stdout.split('\n').filter(Boolean);
       if (ids.length > 0) await this.ok('rm', '--force', '--volumes', ...ids);
       await this.down('--containers');
-      const ours = (text: string) => text.includes(folder) || text.includes(instance);
-      const left = leftovers(this.#before, readHostState(ours)).filter((text) => !text.startsWith('files: '));
+      const left = leftovers(this.#before, readHostState(namesInstance(folder, instance))).filter(
+        (text) => !text.startsWith('files: '),
+      );
       if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`);
     } finally {
       sweepInstance(folder, instance);

@@ -17,7 +17,7 @@ export interface HostState {
  * What belongs to some instance: the default one's name, a name that derives from a root folder, or a folder for
  * temporary files of ours.
  */
-const anyInstance = /\b(flotilla|fl-[0-9a-f]{8})|\/fl(otilla)?-/;
+const anyInstance = /\b(flotilla|fl[-_][0-9a-f]{8})|\/fl(otilla)?-/;
 const cgroupRoot = '/sys/fs/cgroup';
 
 function read(path: string): string {
@@ -94,9 +94,15 @@ export function leftovers(before: HostState, after: HostState): readonly string[
   });
 }
 
+/** Whether a text names an instance: its folder, its name, or the name as nft tables have it. */
+export function namesInstance(folder: string, instance: string): (text: string) => boolean {
+  const names = [folder, instance, instance.replaceAll('-', '_')];
+  return (text) => names.some((name) => text.includes(name));
+}
+
 /** Takes away by force all that an instance left: for a test that was killed before it could clean up. */
 export function sweepInstance(folder: string, instance: string): void {
-  const owns = (text: string) => text.includes(folder) || text.includes(instance);
+  const owns = namesInstance(folder, instance);
   for (let round = 0; round < 5; round += 1) {
     const pids = readHostState(owns).processes.map((text) => Number(text.split(' ')[0]));
     if (pids.length === 0) break;
