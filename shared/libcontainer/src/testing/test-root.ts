@@ -1,0 +1,183 @@
+import { spawnSync } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { Process, Spec } from '@flotilla/oci';
+import { removeGroup } from '../cgroup/group-files.ts';
+import { readHierarchies } from '../cgroup/hierarchies.ts';
+import {
+  defaultCapabilities,
+  defaultDeviceRules,
+  defaultMaskedPaths,
+  defaultMountsFor,
+  defaultReadonlyPaths,
+  defaultSeccompProfile,
+  toCapabilitySets,
+} from '../defaults/index.ts';
+import type { Starter } from '../index.ts';
+import type { Result, Scenario } from './scenario.ts';
+
+const applets = [
+  'sh',
+  'ls',
+  'cat',
+  'id',
+  'true',
+  'mount',
+  'sleep',
+  'unshare',
+  'hostname',
+  'echo',
+  'grep',
+  'readlink',
+  'stat',
+  'touch',
+  'mkdir',
+  'head',
+  'dd',
+  'wc',
+  'test',
+  'tty',
+  'stty',
+  'umount',
+  'mknod',
+  'env',
+  'pwd',
+  'kill',
+  'chmod',
+  'awk',
+  'tail',
+];
+
+/** Says why tests that change the host do not run; false when they do. */
+export const skipRoot: string | false =
+  process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
+
+/** What a test changes of the usual container. */
+export interface Change {
+  readonly args?: readonly string[];
+  readonly process?: Partial<Process>;
+  readonly spec?: Partial<Spec>;
+  readonly linux?: NonNullable<Spec['linux']>;
+  readonly scenario?: Partial<Scenario>;
+}
+
+/** A folder with a small root filesystem (busybox) and whatever the tests' containers need; removed at the end. */
+export class TestRoot implements Disposable {
+  readonly dir = mkdtempSync('/tmp/flc-');
+  readonly lower = join(this.dir, 'lower');
+  /** cgroups of this test file. */
+  readonly parent = `/flc-test-${process.pid}`;
+  #count = 0;
+
+  constructor() {
+    for (const name of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'home'])
+      mkdirSync(join(this.lower, name), { recursive: true });
+    copyFileSync('/bin/busybox', join(this.lower, 'bin/busybox'));
+    for (const applet of applets) symlinkSync('busybox', join(this.lower, 'bin', applet));
+    writeFileSync(join(this.lower, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\n');
+    writeFileSync(join(this.lower, 'bin/not-executable'), '#!/bin/sh\n', { mode: 0o644 });
+    writeFileSync(join(this.lower, 'bin/no-interpreter'), '#!/nowhere\n', { mode: 0o755 });
+  }
+
+  /** The usual container with changes, run to its end. */
+  run(starter: Starter, change: Change = {}): Result {
+    const name = `c${this.#count++}`;
+    const bundleDir = join(this.dir, name);
+    for (const folder of ['upper', 'work']) mkdirSync(join(bundleDir, folder), { recursive: true });
+    const scenario: Scenario = {
+      starter,
+      spec: this.spec(name, change),
+      containerId: `${process.pid}-${name}`,
+      bundleDir,
+      rootfsMounts: [
+        {
+          type: 'overlay',
+          source: 'overlay',
+          options: [`lowerdir=${this.lower}`, `upperdir=${bundleDir}/upper`, `workdir=${bundleDir}/work`],
+        },
+      ],
+      ...change.scenario,
+    };
+    return this.#start(scenario);
+  }
+
+  /** The file in the container's writable layer; `undefined` when there is none. Of the container that ran last. */
+  upper(path: string): string {
+    return join(this.dir, `c${this.#count - 1}`, 'upper', path);
+  }
+
+  spec(name: string, { args = ['/bin/true'], process = {}, spec = {}, linux = {} }: Change): Spec {
+    return {
+      ociVersion: '1.2.0',
+      process: {
+        args,
+        env: ['PATH=/bin'],
+        cwd: '/',
+        user: { uid: 0, gid: 0 },
+        capabilities: toCapabilitySets(defaultCapabilities),
+        ...process,
+      },
+      hostname: 'boat',
+      mounts: defaultMountsFor(),
+      ...spec,
+      linux: {
+        namespaces: (['mount', 'uts', 'ipc', 'pid', 'network', 'cgroup'] as const).map((type) => ({ type })),
+        cgroupsPath: `${this.parent}/${name}`,
+        maskedPaths: defaultMaskedPaths,
+        readonlyPaths: defaultReadonlyPaths,
+        seccomp: defaultSeccompProfile(defaultCapabilities),
+        ...linux,
+        resources: { devices: defaultDeviceRules, ...linux.resources },
+      },
+    };
+  }
+
+  #start(scenario: Scenario): Result {
+    const [scenarioFile, resultFile] = [
+      join(scenario.bundleDir, 'scenario.json'),
+      join(scenario.bundleDir, 'result.json'),
+    ];
+    writeFileSync(scenarioFile, JSON.stringify(scenario));
+    const program = join(import.meta.dirname, 'run-container.ts');
+    const flags = scenario.starter === 'fork' ? ['--single-threaded', '--v8-pool-size=0'] : [];
+    const { stderr, status } = spawnSync(process.execPath, [...flags, program, scenarioFile, resultFile], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    if (!existsSync(resultFile)) throw new Error(`the test's shim ended with ${status}: ${stderr}`);
+    return JSON.parse(readFileSync(resultFile, 'utf8')) as Result;
+  }
+
+  /** cgroups of this file's containers that are still there. */
+  leftCgroups(): string[] {
+    return readHierarchies().flatMap(({ mountPoint }) => {
+      const folder = mountPoint + this.parent;
+      if (!existsSync(folder)) return [];
+      return readdirSync(folder, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => `${folder}/${name}`);
+    });
+  }
+
+  /** Mounts below this folder that the host sees. */
+  leftMounts(): string[] {
+    return readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(this.dir));
+  }
+
+  [Symbol.dispose](): void {
+    for (const { mountPoint } of readHierarchies()) removeGroup(mountPoint + this.parent);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
