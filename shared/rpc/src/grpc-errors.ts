@@ -68,7 +68,7 @@ export function fromGrpcError(
     return new FlotillaError(code, error.details, { reason: info.reason, metadata: info.metadata, cause: error });
   }
   if (code === 'deadline_exceeded') {
-    const within = deadlineMs === undefined ? 'in time' : `within ${deadlineMs / 1000} s`;
+    const within = deadlineMs === undefined ? 'in time' : `within ${Math.round(deadlineMs / 100) / 10} s`;
     return new FlotillaError('unavailable', `the ${service} service did not answer ${within}`, {
       reason: 'SERVICE_UNAVAILABLE',
       metadata: { service, ...(deadlineMs === undefined ? {} : { deadlineMs: String(deadlineMs) }) },
