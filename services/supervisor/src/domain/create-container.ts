@@ -25,32 +25,32 @@ const nameAttempts = 20;
 
 /** Records a container, prepares its snapshot and volumes. What was done is undone when a step fails. */
 export async function createContainer(engine: Engine, request: CreateRequest): Promise<ContainerRecord> {
-  const { repository, queue } = engine;
+  const { queue, log } = engine;
   const earlier = findEarlier(engine, request);
-  if (earlier !== undefined) return queue.run(earlier.containerId, async () => settled(engine, earlier));
+  if (earlier !== undefined) return queue.run(earlier.containerId, async () => settled(engine, earlier.containerId));
   const warnings = validateConfig(request.config, engine.facts);
   const record = reserve(engine, request, warnings);
-  return queue.run(record.containerId, async () => {
+  const { containerId } = record;
+  return queue.run(containerId, async () => {
     try {
       return await make(engine, record);
     } catch (error) {
       await undoCreate(engine, record).catch((err: unknown) =>
-        engine.log.warn(
-          { containerId: record.containerId, err },
-          'a failed create could not be undone; tried again at start',
-        ),
+        log.warn({ containerId, err }, 'a create that failed could not be undone; it is at the next start'),
       );
       throw error;
     }
   });
+}
 
-  function settled({ repository: { get } }: Engine, { containerId }: ContainerRecord): ContainerRecord {
-    const now = get.call(repository, containerId);
-    if (now !== undefined && now.state !== 'creating') return now;
-    throw new FlotillaError('aborted', 'the create call with this idempotency_key failed; send it again', {
-      reason: 'CREATE_FAILED',
-    });
-  }
+/** What the call with the same key came to, once it is over. ABORTED / CREATE_FAILED. */
+function settled({ repository }: Engine, containerId: string): ContainerRecord {
+  const record = repository.get(containerId);
+  if (record !== undefined && record.state !== 'creating') return record;
+  throw new FlotillaError('aborted', 'the create call with this idempotency_key failed; send it again', {
+    reason: 'CREATE_FAILED',
+    metadata: { containerId },
+  });
 }
 
 function findEarlier({ repository }: Engine, { idempotencyKey, bytes }: CreateRequest): ContainerRecord | undefined {

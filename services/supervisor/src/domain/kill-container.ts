@@ -8,7 +8,7 @@ import { killEvent } from './stop-container.ts';
 const sigkill = 9;
 
 /** Sends a signal to init. FAILED_PRECONDITION / CONTAINER_NOT_RUNNING. */
-export function killContainer(engine: Engine, reference: string, signalText: string): Promise<void> {
+export async function killContainer(engine: Engine, reference: string, signalText: string): Promise<void> {
   const { repository, queue, shims, now } = engine;
   const { containerId } = repository.find(reference);
   const signal = signalText === '' ? sigkill : parseSignal(signalText, 'signal');

@@ -3,7 +3,7 @@ import { type Engine, mustGet } from './engine.ts';
 import { checkRunning } from './kill-container.ts';
 
 /** Freezes a container. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is frozen already, CONTAINER_NOT_RUNNING. */
-export function pauseContainer(engine: Engine, reference: string): Promise<void> {
+export async function pauseContainer(engine: Engine, reference: string): Promise<void> {
   const { repository, queue, shims, now } = engine;
   const { containerId } = repository.find(reference);
   return queue.run(containerId, async () => {
@@ -23,7 +23,7 @@ export function pauseContainer(engine: Engine, reference: string): Promise<void>
 }
 
 /** Thaws it. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is not frozen. */
-export function unpauseContainer(engine: Engine, reference: string): Promise<void> {
+export async function unpauseContainer(engine: Engine, reference: string): Promise<void> {
   const { repository, queue, shims, now } = engine;
   const { containerId } = repository.find(reference);
   return queue.run(containerId, async () => {

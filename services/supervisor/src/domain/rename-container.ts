@@ -4,7 +4,7 @@ import { type Engine, mustGet } from './engine.ts';
 import { checkContainerName } from './validation/names.ts';
 
 /** Gives a container another name. ALREADY_EXISTS / CONTAINER_NAME_TAKEN. */
-export function renameContainer(engine: Engine, reference: string, name: string): Promise<void> {
+export async function renameContainer(engine: Engine, reference: string, name: string): Promise<void> {
   const { repository, queue, now } = engine;
   const { containerId } = repository.find(reference);
   checkContainerName(name);

@@ -16,7 +16,7 @@ export interface StartResult {
 }
 
 /** Starts a container; one that runs is left alone. What was done is undone when a step fails. */
-export function startContainer(engine: Engine, reference: string): Promise<StartResult> {
+export async function startContainer(engine: Engine, reference: string): Promise<StartResult> {
   const { containerId } = engine.repository.find(reference);
   return engine.queue.run(containerId, () => startQueued(engine, containerId, []));
 }

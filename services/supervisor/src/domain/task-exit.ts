@@ -10,7 +10,7 @@ import { takeDown } from './take-down.ts';
 const killedExitCode = 137;
 
 /** A shim, or a file it left, says how a run ended. Told twice, the second time changes nothing. */
-export function reportExit(engine: Engine, containerId: string, exit: ExitRecord): Promise<void> {
+export async function reportExit(engine: Engine, containerId: string, exit: ExitRecord): Promise<void> {
   return engine.queue.run(containerId, async () => {
     if (!recordExit(engine, containerId, exit)) return;
     scheduleAftermath(engine, containerId);
