@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { parseArgs } from 'node:util';
 import { loadPaths, type Paths, socketPath } from '@flotilla/config';
 import { FlotillaError } from '@flotilla/errors';
 import { demoChanges, demoReference, withDemoRoot } from '../src/demo-image.ts';
@@ -7,8 +8,9 @@ import { instanceFiles } from '../src/instance-files.ts';
 import { logTail } from '../src/log-tail.ts';
 
 // Starts the engine in the background, waits until it is healthy, and shows that it works by running a container.
-// Safe to repeat: what runs already is left alone.
-const healthyWithinMs = 60_000;
+// Safe to repeat: what runs already is left alone. `--wait SECONDS` gives a slow machine more time than a minute.
+const { values } = parseArgs({ options: { wait: { type: 'string', default: '60' } } });
+const healthyWithinMs = Number(values.wait) * 1000;
 const startedAt = performance.now();
 const seconds = () => `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
 const say = (text: string) => console.log(`up: ${text}`);
@@ -83,6 +85,11 @@ async function runDemo(paths: Paths): Promise<void> {
 async function up(): Promise<void> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
     throw new FlotillaError('permission_denied', 'only root on Linux may start the engine', { reason: 'NOT_ROOT' });
+  }
+  if (!(healthyWithinMs > 0)) {
+    throw new FlotillaError('invalid_argument', `--wait: expected seconds, got ${values.wait}`, {
+      reason: 'INVALID_FIELD',
+    });
   }
   process.umask(0o077);
   const paths = loadPaths();

@@ -10,7 +10,8 @@ import { instanceFiles, makeInstanceFolders } from './instance-files.ts';
 import { findRecordedProcess, type SeenProcess } from './process-record.ts';
 import { projectRoot } from './services.ts';
 
-const askMs = 2_000;
+/** Longer than the api itself waits for a service that does not answer. */
+const askMs = 6_000;
 const pollMs = 50;
 
 /** The file system paths of the command-line client and the keeper. */

@@ -50,7 +50,8 @@ export class Engine implements AsyncDisposable {
 
   /** `npm run up`. */
   async up(): Promise<void> {
-    this.upOutput = await mustRun(node, ['deploy/bin/up.ts'], { env: this.env, cwd: projectRoot, timeoutMs: 90_000 });
+    const args = ['deploy/bin/up.ts', '--wait', '150'];
+    this.upOutput = await mustRun(node, args, { env: this.env, cwd: projectRoot, timeoutMs: 200_000 });
   }
 
   /** `npm run down`. */
