@@ -51,7 +51,7 @@ async function start({ shimDir, containerId, run, requestId, readyFd, forkMode }
   try {
     made = makeContainer(readBundle(shimDir, containerId, run), forkMode);
     if (forkMode === 'fork') restartLoop();
-    await serveTask(made, forkMode);
+    await serveTask(made, forkMode, () => exitNow(0));
     const { pid: initPid, warnings } = made.init;
     const value = { shimPid: getpid(), initPid, warnings: [...warnings] };
     writeReply(readyFd, LauncherReply.fromPartial({ reply: { $case: 'launch', value } }));
@@ -63,7 +63,7 @@ async function start({ shimDir, containerId, run, requestId, readyFd, forkMode }
 }
 
 /** What was made before the event loop runs. */
-interface Made {
+export interface Made {
   readonly bundle: Bundle;
   readonly log: Logger;
   readonly init: CreatedInit;
@@ -71,7 +71,8 @@ interface Made {
   readonly jsonLog: JsonLog | undefined;
 }
 
-function makeContainer(bundle: Bundle, starter: Starter): Made {
+/** Makes the container up to its waiting init, and all that its streams need. */
+export function makeContainer(bundle: Bundle, starter: Starter): Made {
   const { spec, options, shimDir } = bundle;
   const log = createLogger({ service: 'shim', level: options.logLevel || 'info' }).child({
     containerId: options.containerId,
@@ -98,7 +99,9 @@ function makeContainer(bundle: Bundle, starter: Starter): Made {
   }
 }
 
-async function serveTask({ bundle, log, init, stdio, jsonLog }: Made, starter: Starter): Promise<void> {
+/** Serves a container to its end; `left` is called once all is closed. */
+export async function serveTask(made: Made, starter: Starter, left: () => void): Promise<void> {
+  const { bundle, log, init, stdio, jsonLog } = made;
   const ends = stdio?.ends ?? { terminalFd: init.consoleFd };
   const streams = new ProcessStreams({ ends, sink: jsonLog && logSink(jsonLog), patienceMs });
   const reporter = new ExitReporter(bundle.options.supervisorAddress, log);
@@ -138,7 +141,7 @@ async function serveTask({ bundle, log, init, stdio, jsonLog }: Made, starter: S
     await task.attachments.waitForNone(farewellMs);
     reporter[Symbol.dispose]();
     await server[Symbol.asyncDispose]();
-    exitNow(0);
+    left();
   }
 }
 
@@ -183,7 +186,7 @@ function consoleSize({ spec }: Bundle): { size?: { columns: number; rows: number
 }
 
 /** The shim cannot serve: its container goes with it. */
-function undo({ bundle, init, log }: Made): void {
+export function undo({ bundle, init, log }: Made): void {
   init.kill();
   waitPidfd(init.pidfd);
   cleanUp(bundle, init, log);

@@ -64,7 +64,7 @@ export interface TaskPlan {
 export class ShimRig implements AsyncDisposable {
   readonly forkMode: Starter;
   readonly dir = mkdtempSync('/tmp/fl-');
-  readonly #group = `/fl-test-${randomBytes(4).toString('hex')}`;
+  readonly #group = `/fl-shim-test-${randomBytes(4).toString('hex')}`;
   readonly #children = new Set<ChildProcess>();
   readonly #open = new AsyncDisposableStack();
   readonly supervisorAddress = `unix://${this.dir}/supervisor.sock`;
@@ -92,6 +92,18 @@ export class ShimRig implements AsyncDisposable {
 
   /** The reply as it is, which may be an error. */
   async tryLaunch(plan: TaskPlan): Promise<LauncherReply> {
+    const { containerId, shimDir } = this.prepare(plan);
+    this.lastShimDir = shimDir;
+    this.lastContainerId = containerId;
+    const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1'];
+    const env = { ...process.env, NODE_COMPILE_CACHE: compileCache };
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+    this.#children.add(child);
+    return readReply(child.stdio[3] as Readable);
+  }
+
+  /** Writes a bundle. */
+  prepare(plan: TaskPlan): { readonly containerId: string; readonly shimDir: string } {
     const containerId = randomBytes(32).toString('hex');
     const shimDir = join(this.dir, 's', containerId.slice(0, 12));
     mkdirSync(shimDir, { recursive: true, mode: 0o700 });
@@ -110,13 +122,7 @@ export class ShimRig implements AsyncDisposable {
       ...plan.options,
     });
     writeFileSync(join(shimDir, 'task.json'), JSON.stringify(TaskOptions.toJSON(options)));
-    this.lastShimDir = shimDir;
-    this.lastContainerId = containerId;
-    const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1'];
-    const env = { ...process.env, NODE_COMPILE_CACHE: compileCache };
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
-    this.#children.add(child);
-    return readReply(child.stdio[3] as Readable);
+    return { containerId, shimDir };
   }
 
   stateDir(containerId: string): string {
