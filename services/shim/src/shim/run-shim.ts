@@ -132,7 +132,8 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
     usePassedSocket: false,
   });
   // A mistake in one call must not cost the container its parent.
-  process.on('uncaughtException', (error) => log.error({ err: error }, 'an error that nobody expected'));
+  const onMistake = (error: unknown) => log.error({ err: error }, 'an error that nobody expected');
+  process.on('uncaughtException', onMistake);
   writeShimFile(bundle, init);
   streams.open();
   reaper.start();
@@ -141,6 +142,11 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
     await task.attachments.waitForNone(farewellMs);
     reporter[Symbol.dispose]();
     await server[Symbol.asyncDispose]();
+    reaper.stop();
+    execs[Symbol.dispose]();
+    jsonLog?.[Symbol.dispose]();
+    closeFd(init.pidfd);
+    process.off('uncaughtException', onMistake);
     left();
   }
 }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerStdio, type CreatedInit, type Starter, startExec } from '@flotilla/libcontainer';
 import type { ChildExit } from '@flotilla/linux';
@@ -9,6 +8,7 @@ import { ProcessStreams } from '../streams/process-streams.ts';
 import { makePipes, type StdioPair, type StreamEnds } from '../streams/stdio.ts';
 import { Exec, type Exit } from './exec.ts';
 import type { Reaper } from './reaper.ts';
+import { within } from './within.ts';
 
 /** How long an exec that has ended can still be asked about, and attached to if nobody was. */
 const rememberMs = 30_000;
@@ -23,11 +23,12 @@ export interface ExecTableOptions {
 }
 
 /** The processes that were started in the container besides init. */
-export class ExecTable {
+export class ExecTable implements Disposable {
   readonly #options: ExecTableOptions;
   readonly #execs = new Map<string, Exec>();
   /** Of those whose exits are not yet told. */
   readonly #untold = new Set<Promise<void>>();
+  readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: ExecTableOptions) {
     this.#options = options;
@@ -70,10 +71,13 @@ export class ExecTable {
   /** Resolves when all are gone and their exits told, or after `waitMs`. */
   async allTold(waitMs: number): Promise<void> {
     if (this.#untold.size === 0) return;
-    const stop = new AbortController();
-    const late = sleep(waitMs, undefined, { signal: stop.signal }).catch(() => {});
-    await Promise.race([Promise.all(this.#untold), late]);
-    stop.abort();
+    await within(Promise.all(this.#untold), waitMs);
+  }
+
+  /** Forgets all. */
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const exec of this.#execs.values()) this.#forget(exec);
   }
 
   #startWithPipes(process: Process, pipes: StdioPair): ReturnType<typeof startExec> {
@@ -101,7 +105,7 @@ export class ExecTable {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#untold.add(promise);
     const onExit = async (exit: ChildExit): Promise<void> => {
-      setTimeout(() => this.#forget(exec), rememberMs).unref();
+      this.#timers.add(setTimeout(() => this.#forget(exec), rememberMs).unref());
       this.#options.onExit(execId, await exec.exited(exit));
       this.#untold.delete(promise);
       resolve();

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import type { CreatedInit } from '@flotilla/libcontainer';
 import { type ChildExit, nowUnixNano, SIGKILL } from '@flotilla/linux';
@@ -11,6 +10,7 @@ import { type Exit, notRunning, signalProcess } from './exec.ts';
 import type { ExecTable } from './exec-table.ts';
 import type { ExitReporter } from './exit-reporter.ts';
 import type { Reaper } from './reaper.ts';
+import { within } from './within.ts';
 
 /** Output of a process that cannot be killed may never end. */
 const drainMs = 5_000;
@@ -110,7 +110,7 @@ export class Task {
     if (this.#state.name !== 'exited') {
       this.#silent = true;
       this.#killAll();
-      await withinDelete(this.#ended.promise, () => init.cgroup.pids());
+      if (!(await within(this.#ended.promise, deleteMs))) throw notEnding(init.cgroup.pids());
     }
     cleanUp();
     this.#deleted.resolve();
@@ -132,7 +132,7 @@ export class Task {
     } catch (error) {
       this.#silent = true;
       this.#killAll();
-      await Promise.race([this.#ended.promise, sleep(deleteMs)]);
+      await within(this.#ended.promise, deleteMs);
       cleanUp();
       leave();
       throw error;
@@ -173,8 +173,7 @@ export class Task {
     const { bundle, reporter, cleanUp, leave } = this.#options;
     const { containerId, run } = bundle.options;
     await reporter.reportTask({ containerId, run, ...exit });
-    const deleted = this.#deleted.promise.then(() => true);
-    if (await Promise.race([deleted, sleep(lingerMs, false)])) return;
+    if (await within(this.#deleted.promise, lingerMs)) return;
     cleanUp();
     leave();
   }
@@ -208,15 +207,10 @@ export function checkSignal(signal: number): void {
   if (signal < 0 || signal > lastSignal) throw invalidField('signal', `0 to ${lastSignal}`, String(signal));
 }
 
-async function withinDelete(ended: Promise<unknown>, pids: () => readonly number[]): Promise<void> {
-  const stop = new AbortController();
-  const late = sleep(deleteMs, 'late', { signal: stop.signal }).catch(() => undefined);
-  if ((await Promise.race([ended, late])) === 'late') {
-    const left = pids().join(' ');
-    throw new FlotillaError('aborted', `the kernel does not let go of process ${left}`, {
-      reason: 'TASK_NOT_ENDING',
-      metadata: { pids: left },
-    });
-  }
-  stop.abort();
+function notEnding(left: readonly number[]): FlotillaError {
+  const pids = left.join(' ');
+  return new FlotillaError('aborted', `the kernel does not let go of process ${pids}`, {
+    reason: 'TASK_NOT_ENDING',
+    metadata: { pids },
+  });
 }
