@@ -4,6 +4,7 @@ import process from 'node:process';
 import { loadPaths, socketPath } from '@flotilla/config';
 import { tryFileLock } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
+import { adoptOrphans } from '../src/adopt-orphans.ts';
 import { instanceFiles, makeInstanceFolders, removeFile } from '../src/instance-files.ts';
 import { endProcess, KeptProcess, type ProcessPlan } from '../src/kept-process.ts';
 import { openListeningSocket, takeListeningSocket } from '../src/listening-socket.ts';
@@ -55,6 +56,7 @@ async function keepService({ name, main, nodeFlags }: Service): Promise<KeptProc
 
 const kept: KeptProcess[] = ownNats ? [keepNats()] : [];
 for (const service of services) kept.push(await keepService(service));
+using _orphans = adoptOrphans((pid) => kept.some(({ childPid }) => childPid === pid));
 for (const one of kept) one.start();
 log.info({ processes: kept.map(({ name }) => name) }, 'ready');
 

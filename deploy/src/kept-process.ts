@@ -36,12 +36,18 @@ export class KeptProcess {
   readonly #log: Logger;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
+  #childPid: number | undefined;
 
   constructor(plan: ProcessPlan, files: InstanceFiles, log: Logger) {
     this.name = plan.name;
     this.#plan = plan;
     this.#files = files;
     this.#log = log;
+  }
+
+  /** Process id of the child of this process, if it is one and has not been reaped. */
+  get childPid(): number | undefined {
+    return this.#childPid;
   }
 
   start(): void {
@@ -86,12 +92,15 @@ export class KeptProcess {
     });
     child.once('error', (err) => resolve({ err }));
     child.once('exit', (exitCode, exitSignal) => resolve({ exitCode, exitSignal }));
+    this.#childPid = child.pid;
     if (child.pid !== undefined) {
       this.#log.info({ process: this.name, childPid: child.pid }, 'process started');
       // A stop that came before the record was written did not find it.
       if (this.#stopping.signal.aborted) await endProcess(seeChild(child.pid), 1_000);
     }
-    return promise;
+    const how = await promise;
+    this.#childPid = undefined;
+    return how;
   }
 
   /** Not our child, so there is no exit to wait for: looks again and again. */
