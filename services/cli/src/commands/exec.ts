@@ -86,7 +86,7 @@ async function carry(engine: Engine, execId: string, { stdin, tty, detach }: Car
   try {
     for await (const { message } of engine.execs.startExec(input.messages(first))) {
       if (message?.$case === 'started' && detach) return 0;
-      if (message?.$case === 'started') stack.use(rawTerminal(tty && stdin));
+      if (message?.$case === 'started') stack.use(await rawTerminal(tty && stdin));
       if (message?.$case === 'output') await writeOutput(message.value);
       if (message?.$case === 'exited') return message.value.detached ? 0 : message.value.exitCode;
     }

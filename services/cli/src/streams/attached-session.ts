@@ -31,7 +31,7 @@ export interface SessionOptions {
 export async function attachedSession(engine: Engine, options: SessionOptions): Promise<number> {
   const { containerId, tty, stdin, stdout, stderr, detachKeys, sigProxy, begin } = options;
   using input = new ClientInput({ stdin, resize: tty });
-  using _signals = proxySignals(sigProxy && !tty, (signal) =>
+  using signals = proxySignals(sigProxy && !tty, (signal) =>
     engine.containers.killContainer({ container: containerId, signal }),
   );
   const start = AttachStart.fromPartial({ container: containerId, stdin, stdout, stderr, detachKeys });
@@ -40,7 +40,8 @@ export async function attachedSession(engine: Engine, options: SessionOptions): 
   const exited = waitForExit(engine, options, BigInt(Date.now()) * 1_000_000n);
   exited.catch(() => {}); // Reported where it is awaited.
   await begin?.();
-  using _raw = rawTerminal(tty && stdin);
+  signals.release();
+  using _raw = await rawTerminal(tty && stdin);
   for (;;) {
     try {
       if (await copyOutput(output)) return 0;

@@ -10,12 +10,15 @@ export function requireTerminal(tty: boolean, stdin: boolean): void {
   }
 }
 
-/** Hands every key to the container until it is disposed of, also when the client ends in an unexpected way. */
-export function rawTerminal(wanted: boolean): Disposable {
-  const { stdin } = process;
-  if (!wanted || stdin.isTTY !== true) return { [Symbol.dispose]() {} };
-  const restore = () => void stdin.setRawMode(false);
-  stdin.setRawMode(true);
+/**
+ * Hands every key to the container until it is disposed of, also when the client ends in an unexpected way. Not Node's own raw
+ * mode: that goes on turning a line feed into a carriage return and a line feed, which programs that draw do not expect.
+ */
+export async function rawTerminal(wanted: boolean): Promise<Disposable> {
+  if (!wanted || process.stdin.isTTY !== true) return { [Symbol.dispose]() {} };
+  const { setRawMode, setTerminalMode } = await import('@flotilla/linux/terminal');
+  const before = setRawMode(process.stdin.fd);
+  const restore = () => setTerminalMode(process.stdin.fd, before);
   process.once('exit', restore);
   return {
     [Symbol.dispose]() {
