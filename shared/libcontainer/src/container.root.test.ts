@@ -48,10 +48,7 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.ok(lines.includes('GREETING=hello there'));
       assert.ok(!result.stdout.includes('FLOTILLA'), 'nothing of the engine is in the environment');
       assert.ok(lines.includes('uid=0(root) gid=12 groups=13,14'), result.stdout);
-      assert.deepEqual(
-        lines.slice(-6, -1),
-        ['0027', '/home/u', '500', '/proc/1', '0:12:640'].slice(0, 5).filter((line) => lines.includes(line)),
-      );
+      assert.equal(lines.slice(-6).join(' '), '0027 /home/u 500 /proc/1 0:12:640 ');
     });
 
     test('as another user has no capabilities, the groups it was given and no way to its init', () => {
@@ -102,10 +99,11 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
 
     test('cannot see or write what is masked or read-only', () => {
       const script =
-        'wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo x > /proc/sys/kernel/msgmax; echo x > /proc/sysrq-trigger; echo x > /sys/fs/cgroup/cgroup.procs; touch /sys/x';
+        'wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo x > /proc/sys/kernel/msgmax; echo x > /proc/fs/x; echo x > /sys/fs/cgroup/cgroup.procs; touch /sys/x';
       const result = root.run(starter, { args: sh(script) });
       assert.equal(result.stdout, '0\n0\n');
-      assert.equal(result.stderr.match(/Read-only file system/g)?.length, 4, result.stderr);
+      assert.equal(result.stderr.match(/Read-only file system/g)?.length, 3, result.stderr);
+      assert.match(result.stderr, /\/proc\/fs\/x: (nonexistent directory|Read-only)/);
     });
 
     test('has a read-only root when it asks, with writable mounts on it', () => {
@@ -277,12 +275,7 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       });
       assert.match(result.stderr, /can't fork/);
       const seen = Object.values(result.before ?? {});
-      assert.ok(
-        seen
-          .at(-1)
-          ?.split('\n')
-          .filter((line) => line.endsWith(path)).length ?? 0 > 0,
-      );
+      assert.match(seen.at(-1) ?? '', new RegExp(`:${path}$`, 'm'));
       if (seen.length === 5) assert.deepEqual(seen.slice(0, 4), ['5', String(32 << 20), '50000', '0']);
       assert.deepEqual(root.leftCgroups(), []);
     });
@@ -312,7 +305,7 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
 
     test('shares the namespaces of the host that it does not list', () => {
       const result = root.run(starter, {
-        args: sh('readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/ipc'),
+        args: sh('for one in net pid ipc; do readlink /proc/self/ns/$one; done'),
         linux: { namespaces: [{ type: 'mount' }, { type: 'uts' }] },
       });
       assert.equal(

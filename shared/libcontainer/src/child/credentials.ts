@@ -27,6 +27,15 @@ export function setLimits({ rlimits }: ProcessPlan): void {
   });
 }
 
+/** In a user namespace that was entered from the host: an id of the host's owns nothing there and can make nothing. */
+export function becomeNamespaceRoot(): void {
+  step('become root of the user namespace', () => {
+    setGroups([]);
+    setGroupId(0);
+    setUserId(0);
+  });
+}
+
 /**
  * Becomes the user, still with every permitted capability: bounding set, groups, ids. What comes after is `confine`.
  * capabilities(7), "Effect of user ID changes on capabilities".

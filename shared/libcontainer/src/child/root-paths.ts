@@ -117,7 +117,7 @@ export function splitPath(path: string): { readonly folder: string; readonly nam
 }
 
 /** Opens a file, making an empty one (0644) and its folders when it is missing. Follows links within the root. */
-export function ensureFile(rootFd: number, path: string): number {
+export function ensureFile(rootFd: number, path: string, links = 0): number {
   const found = findInRoot(rootFd, path);
   if (found !== undefined) return found;
   const { folder, name } = splitPath(path);
@@ -126,6 +126,10 @@ export function ensureFile(rootFd: number, path: string): number {
     const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW;
     closeFd(openat2(folderFd, name, { flags, mode: 0o644, resolve: RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS }));
     return openat2(folderFd, name, { flags: O_PATH | constants.O_NOFOLLOW });
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST') || links >= mostLinks) throw error;
+    // A link that leads nowhere yet: the file it leads to is made instead.
+    return ensureFile(rootFd, cleanPath(resolveLink(folder, readlinkat(folderFd, name)), path), links + 1);
   } finally {
     closeFd(folderFd);
   }

@@ -1,6 +1,7 @@
-import { CLONE_FS, closeFd, setDumpable, setns, setsid, umask, unshare } from '@flotilla/linux';
+import { CLONE_FS, CLONE_NEWUSER, closeFd, setDumpable, setns, setsid, umask, unshare } from '@flotilla/linux';
 import type { ProcessPlan } from '../plan/process-plan.ts';
 import { step } from '../setup-error.ts';
+import { becomeNamespaceRoot } from './credentials.ts';
 import { type CgroupEntry, joinCgroups } from './enter-namespaces.ts';
 import { enterWorkingDirectory, finish } from './finish.ts';
 import { openRoot } from './rootfs.ts';
@@ -28,6 +29,7 @@ export function runExec({ process, cgroups, initPidfd, namespaces }: ExecWork, c
     unshare(CLONE_FS); // a thread that shares its root and working directory with another cannot change them
     setns(initPidfd, namespaces);
   });
+  if (namespaces & CLONE_NEWUSER) becomeNamespaceRoot();
   setsid();
   joinKeyring(process);
   const { stdio } = process;

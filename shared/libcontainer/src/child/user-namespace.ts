@@ -10,15 +10,13 @@ import {
   O_PATH,
   openTree,
   raiseLoopback,
-  setGroupId,
-  setGroups,
-  setUserId,
   unshare,
 } from '@flotilla/linux';
 import { cloneInto } from '@flotilla/linux/fork';
 import { awaitSign, tell } from '../channel.ts';
 import type { InitPlan, RootfsPlan } from '../plan/init-plan.ts';
 import { step } from '../setup-error.ts';
+import { becomeNamespaceRoot } from './credentials.ts';
 import { joinNamespaces } from './enter-namespaces.ts';
 import { guarded } from './finish.ts';
 import { openNullDevice } from './masks.ts';
@@ -57,11 +55,7 @@ function succeed(
   warnings: readonly string[],
   opened: Opened,
 ): never {
-  step('become root of the user namespace', () => {
-    setGroups([]);
-    setGroupId(0);
-    setUserId(0);
-  });
+  becomeNamespaceRoot();
   const { rootFd } = opened;
   if (rootFd !== undefined) {
     // Anywhere will do until pivot_root(2): a folder that every host has and everybody may enter.

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import {
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -77,6 +78,8 @@ export class TestRoot implements Disposable {
   readonly lower = join(this.dir, 'lower');
   /** cgroups of this test file. */
   readonly parent = `/flc-test-${process.pid}`;
+  /** Of the writable layers. */
+  owner = 0;
   #count = 0;
 
   constructor() {
@@ -93,7 +96,10 @@ export class TestRoot implements Disposable {
   run(starter: Starter, change: Change = {}): Result {
     const name = `c${this.#count++}`;
     const bundleDir = join(this.dir, name);
-    for (const folder of ['upper', 'work']) mkdirSync(join(bundleDir, folder), { recursive: true });
+    for (const folder of ['upper', 'work']) {
+      mkdirSync(join(bundleDir, folder), { recursive: true });
+      chownSync(join(bundleDir, folder), this.owner, this.owner);
+    }
     const scenario: Scenario = {
       starter,
       spec: this.spec(name, change),
@@ -109,11 +115,6 @@ export class TestRoot implements Disposable {
       ...change.scenario,
     };
     return this.#start(scenario);
-  }
-
-  /** The file in the container's writable layer; `undefined` when there is none. Of the container that ran last. */
-  upper(path: string): string {
-    return join(this.dir, `c${this.#count - 1}`, 'upper', path);
   }
 
   spec(name: string, { args = ['/bin/true'], process = {}, spec = {}, linux = {} }: Change): Spec {
