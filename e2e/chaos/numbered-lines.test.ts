@@ -16,7 +16,7 @@ before(async () => {
   engine = await Engine.start();
   const script = 'i=0; while :; do echo "line $i"; i=$((i+1)); usleep 5000; done';
   container = await engine.ok('run', '--detach', demoImage, 'sh', '-c', script);
-  initPid = (await engine.inspect(container)).State.Pid;
+  initPid = (await engine.status(container)).initPid;
   follower = follow(container);
 });
 after(async () => {
@@ -53,7 +53,7 @@ async function logged(): Promise<number> {
 
 /** The container still runs, is the same, and what it writes arrives. */
 async function goesOn(before: number): Promise<void> {
-  assert.equal((await engine.inspect(container)).State.Pid, initPid);
+  assert.equal((await engine.status(container)).initPid, initPid);
   await waitFor('the log grows', async () => (await logged()) > before + 50);
 }
 

@@ -95,7 +95,7 @@ test('an unknown signal to a running container', async () => {
   const answer = await engine.flotilla(['kill', '--signal', 'NOPE', id]);
   assert.equal(answer.code, 1);
   assert.match(answer.stderr, /NOPE/);
-  assert.equal((await engine.inspect(id)).State.Status, 'running');
+  assert.equal((await engine.status(id)).state, 'running');
   await engine.ok('rm', '--force', id);
 });
 

@@ -34,15 +34,15 @@ test('limits stand in the cgroup, and the container sees them', async () => {
 test('a memory hog is killed, and the engine says for want of memory', async () => {
   const hog = await engine.flotilla(['run', '--name', 'hog', '--memory', '32m', demoImage, 'tail', '/dev/zero']);
   assert.equal(hog.code, 137, hog.stderr);
-  const { State } = await engine.inspect('hog');
-  assert.equal(State.OOMKilled, true);
-  assert.equal(State.ExitCode, 137);
+  const status = await engine.status('hog');
+  assert.equal(status.oomKilled, true);
+  assert.equal(status.exitCode, 137);
   await engine.ok('rm', 'hog');
 });
 
 test('a container that keeps within its memory is not said to have run out of it', async () => {
   await engine.ok('run', '--name', 'modest', '--memory', '32m', demoImage, 'true');
-  assert.equal((await engine.inspect('modest')).State.OOMKilled, false);
+  assert.equal((await engine.status('modest')).oomKilled, false);
   await engine.ok('rm', 'modest');
 });
 

@@ -145,9 +145,9 @@ test('stop asks first and then insists; kill and restart', async () => {
   await engine.ok('stop', '--time', '1', deaf);
   assert.equal(await engine.ok('wait', deaf), '137');
   await engine.ok('start', deaf);
-  const { Pid } = (await engine.inspect(deaf)).State;
+  const { initPid } = await engine.status(deaf);
   await engine.ok('restart', '--time', '0', deaf);
-  assert.notEqual((await engine.inspect(deaf)).State.Pid, Pid);
+  assert.notEqual((await engine.status(deaf)).initPid, initPid);
   await engine.ok('kill', deaf);
   assert.equal(await engine.ok('wait', deaf), '137');
   await engine.ok('rm', polite, deaf);

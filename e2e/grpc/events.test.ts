@@ -41,7 +41,7 @@ test('what a container goes through is told once each, in order', async () => {
 test('the api streams the same events', async () => {
   const stored = await storedEvents(engine);
   const printed = await engine.ok('events', '--since', '0', '--until', String(Date.now() / 1000), '--format', 'json');
-  const actions = printed.split('\n').map((line) => (JSON.parse(line) as { Action: string }).Action);
+  const actions = printed.split('\n').map((line) => (JSON.parse(line) as { action: string }).action);
   assert.deepEqual(
     actions,
     stored.map(({ action }) => action),

@@ -35,21 +35,21 @@ test('containers go on through down, and are adopted by the next up', async () =
     '-c',
     'trap "exit 5" TERM; echo begun; while :; do usleep 10000; done',
   );
-  const { Pid } = (await engine.inspect(id)).State;
-  const network = namespaceOf(Pid, 'net');
+  const { initPid } = await engine.status(id);
+  const network = namespaceOf(initPid, 'net');
   await engine.down();
   assert.deepEqual(
     pids(engine),
     pids(engine).map(() => undefined),
   );
-  assert.equal(namespaceOf(Pid, 'net'), network);
+  assert.equal(namespaceOf(initPid, 'net'), network);
   await engine.up();
-  const { State } = await engine.inspect(id);
-  assert.equal(State.Pid, Pid);
-  assert.equal(State.Status, 'running');
+  const status = await engine.status(id);
+  assert.equal(status.initPid, initPid);
+  assert.equal(status.state, 'running');
   assert.equal(await engine.ok('exec', id, 'echo', 'here'), 'here');
   await engine.ok('stop', id);
-  assert.equal((await engine.inspect(id)).State.ExitCode, 5);
+  assert.equal((await engine.status(id)).exitCode, 5);
   await engine.ok('rm', id);
 });
 
@@ -75,7 +75,7 @@ test('two engines side by side do not disturb each other', async () => {
     assert.equal(await engine.ok('ps', '--quiet', '--no-trunc'), id);
     assert.equal(await other.ok('ps', '--quiet', '--no-trunc'), there);
   }
-  assert.equal((await engine.inspect(id)).State.Status, 'running');
+  assert.equal((await engine.status(id)).state, 'running');
   assert.equal(await engine.ok('exec', id, 'echo', 'here'), 'here');
   await engine.ok('rm', '--force', id);
 });

@@ -69,9 +69,12 @@ export class Engine implements AsyncDisposable {
     return (await mustRun(cli, args, { env: this.env })).replace(/\n$/, '');
   }
 
-  /** What `inspect` says of a container, as Docker's JSON. */
-  async inspect(container: string): Promise<Inspected> {
-    return (JSON.parse(await this.ok('inspect', container)) as [Inspected])[0];
+  /** How a container is, by `inspect`. */
+  async status(container: string): Promise<ContainerStatus> {
+    const [found] = JSON.parse(await this.ok('inspect', container)) as [{ status?: Partial<ContainerStatus> }];
+    const { state = '', ...status } = found.status ?? {};
+    const word = state.replace('CONTAINER_STATE_', '').toLowerCase();
+    return { ...absentStatus, ...status, state: word };
   }
 
   /** The program and arguments that run the client, for those who start it themselves. */
@@ -110,7 +113,7 @@ export class Engine implements AsyncDisposable {
     await waitFor('all services are healthy', async () => {
       const listed = await this.flotilla(['service', 'ls', '--format', 'json']);
       if (listed.code !== 0) return false;
-      const services = parseJsonLines(listed.stdout);
+      const { services = [] } = JSON.parse(listed.stdout) as { services?: readonly { healthy?: boolean }[] };
       return services.length >= serviceNames.length && services.every((one) => one.healthy === true);
     });
   }
@@ -142,24 +145,14 @@ export class Engine implements AsyncDisposable {
   }
 }
 
-/** The part of `inspect` that tests read. */
-export interface Inspected {
-  readonly Id: string;
-  readonly Name: string;
-  readonly State: {
-    readonly Status: string;
-    readonly Running: boolean;
-    readonly OOMKilled: boolean;
-    readonly Pid: number;
-    readonly ExitCode: number;
-    readonly Error: string;
-  };
-  readonly LogPath: string;
+/** The part of `inspect` that tests read. proto3 JSON leaves out what is 0, false or empty. */
+export interface ContainerStatus {
+  /** `running`, `exited`, … */
+  readonly state: string;
+  readonly initPid: number;
+  readonly shimPid: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
 }
 
-/** Objects, one a line, or one array of them. */
-export function parseJsonLines(text: string): readonly Record<string, unknown>[] {
-  const trimmed = text.trim();
-  if (trimmed.startsWith('[')) return JSON.parse(trimmed) as Record<string, unknown>[];
-  return trimmed === '' ? [] : trimmed.split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
-}
+const absentStatus = { initPid: 0, shimPid: 0, exitCode: 0, oomKilled: false };
