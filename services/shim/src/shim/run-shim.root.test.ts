@@ -5,13 +5,16 @@ import process from 'node:process';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findExitRecord } from './exit-record.ts';
-import { ShimRig, type TaskPlan } from './testing/shim-rig.ts';
+import { ownNamespaces, ShimRig, type TaskPlan } from './testing/shim-rig.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
 const SIGKILL = 9;
 const SIGUSR1 = 10;
 
 const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
+const execProcess = (args: readonly string[]) =>
+  JSON.stringify({ args, cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'] });
+const childrenOf = (pid: number) => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
 
 for (const forkMode of ['fork', 'spawn'] as const) {
   describe(`a shim by ${forkMode}`, { skip }, () => {
@@ -131,6 +134,21 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       await task.client.pauseTask({});
       await task.kill({ signal: SIGKILL });
       assert.equal(await task.wait(), 137);
+    });
+
+    test('ends and reaps what a container without a pid namespace of its own leaves behind', async () => {
+      await using rig = new ShimRig(forkMode);
+      const namespaces = ownNamespaces.filter(({ type }) => type !== 'pid');
+      const task = await rig.launch(sh('(echo $$; sleep 61) & sleep 1; echo end', { linux: { namespaces } }));
+      await task.start();
+      const pid = await task.exec({ execId: 'e', processJson: execProcess(['sleep', '62']), detach: true });
+      const before = performance.now();
+      assert.equal(await task.wait(), 0);
+      assert.ok(performance.now() - before < 3_000);
+      assert.equal((await task.client.waitTask({ execId: 'e' })).exitCode, 137);
+      assert.equal(existsSync(`/proc/${pid}`), false);
+      assert.equal(childrenOf(task.shimPid), '');
+      assert.ok(task.logText().endsWith('end\n'));
     });
 
     test('says that a container ran out of memory', async () => {

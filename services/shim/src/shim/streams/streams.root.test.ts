@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import process from 'node:process';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ShimRig, type TaskPlan } from '../testing/shim-rig.ts';
+import { ownNamespaces, ShimRig, type TaskPlan } from '../testing/shim-rig.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
 
@@ -130,6 +131,27 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.equal(await task.run(), 0);
       assert.equal(task.logText('stdout') + task.logText('stderr'), 'out\nerr\n');
     });
+
+    if (forkMode === 'fork') {
+      test('gives the streams to the owner that a user namespace makes of the user', async () => {
+        await using rig = new ShimRig(forkMode);
+        const mapping = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+        const task = await rig.launch(
+          sh('id -u; echo out > /dev/stdout', {
+            process: { user: { uid: 7, gid: 8 } },
+            linux: {
+              namespaces: [...ownNamespaces, { type: 'user' }],
+              uidMappings: mapping,
+              gidMappings: mapping,
+            },
+          }),
+        );
+        const { uid, gid } = statSync(join(task.shimDir, 'stdout'));
+        assert.deepEqual([uid, gid], [100_007, 100_008]);
+        assert.equal(await task.run(), 0);
+        assert.equal(task.logText(), '7\nout\n');
+      });
+    }
 
     test('reads what grandchildren wrote before init ended, and does not wait for them', async () => {
       await using rig = new ShimRig(forkMode);

@@ -1,12 +1,12 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerStdio, type CreatedInit, type Starter, startExec } from '@flotilla/libcontainer';
-import type { ChildExit } from '@flotilla/linux';
+import { type ChildExit, waitPidfd } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { ownerOnHost } from '../bundle.ts';
 import { ProcessStreams } from '../streams/process-streams.ts';
 import { makePipes, type StdioPair, type StreamEnds } from '../streams/stdio.ts';
-import { Exec, type Exit } from './exec.ts';
+import { Exec, type Exit, notRunning } from './exec.ts';
 import type { Reaper } from './reaper.ts';
 import { within } from './within.ts';
 
@@ -94,7 +94,13 @@ export class ExecTable implements Disposable {
   #startProcess(process: Process, stdio: ContainerStdio): ReturnType<typeof startExec> {
     const { init, spec, starter } = this.#options;
     const { pid: containerPid, pidfd: containerPidfd, cgroup } = init;
-    return startExec({ containerPid, containerPidfd, spec, process, cgroup, stdio, starter });
+    try {
+      return startExec({ containerPid, containerPidfd, spec, process, cgroup, stdio, starter });
+    } catch (error) {
+      // The container ended in that very moment.
+      if (waitPidfd(containerPidfd, { noHang: true, noReap: true }) !== undefined) throw notRunning('the container');
+      throw error;
+    }
   }
 
   #add(execId: string, { pid, pidfd }: ReturnType<typeof startExec>, ends: StreamEnds, detach: boolean): Exec {

@@ -58,7 +58,11 @@ export interface TaskPlan {
   readonly process?: Partial<Process>;
   readonly options?: Partial<TaskOptions>;
   readonly resources?: NonNullable<NonNullable<Spec['linux']>['resources']>;
+  readonly linux?: Partial<NonNullable<Spec['linux']>>;
 }
+
+/** Each made for the container. */
+export const ownNamespaces = (['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'] as const).map((type) => ({ type }));
 
 /** A folder with a root file system of busybox, in which real shims run real containers; takes all of it away again. */
 export class ShimRig implements AsyncDisposable {
@@ -174,7 +178,7 @@ export class ShimRig implements AsyncDisposable {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  #spec(containerId: string, { args, process, resources }: TaskPlan): Spec {
+  #spec(containerId: string, { args, process, resources, linux }: TaskPlan): Spec {
     return {
       ociVersion: '1.2.0',
       root: { path: join(this.dir, 'root') },
@@ -190,10 +194,11 @@ export class ShimRig implements AsyncDisposable {
       mounts: defaultMounts,
       linux: {
         cgroupsPath: `${this.#group}/${containerId}`,
-        namespaces: (['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'] as const).map((type) => ({ type })),
+        namespaces: ownNamespaces,
         resources: { devices: defaultDeviceRules, ...resources },
         maskedPaths: defaultMaskedPaths,
         readonlyPaths: defaultReadonlyPaths,
+        ...linux,
       },
     };
   }
