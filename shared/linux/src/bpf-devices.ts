@@ -91,6 +91,9 @@ const allAccess = 7;
 
 /** eBPF, 8 bytes an instruction. Nothing matched: refused. Exported for its test. */
 export function compileDeviceProgram(rules: readonly DeviceRule[]): Buffer {
+  // The last rule that matches everything decides what is left: the verifier takes no instructions behind it.
+  const last = rules.findLastIndex(({ type, access }) => type === 'a' && maskOf(access) === allAccess);
+  const reachable = rules.slice(last + 1).reverse();
   return Buffer.concat([
     instruction(0x61, 2, 1, 0), // r2 = access_type: type in the low half, access in the high one
     instruction(0xbc, 3, 2), // r3 = r2
@@ -98,14 +101,16 @@ export function compileDeviceProgram(rules: readonly DeviceRule[]): Buffer {
     instruction(0x74, 3, 0, 0, 16), // r3 >>= 16
     instruction(0x61, 4, 1, 4), // r4 = major
     instruction(0x61, 5, 1, 8), // r5 = minor
-    ...[...rules].reverse().map(compileRule),
-    ...answer(false),
+    ...reachable.map(compileRule),
+    ...answer(rules[last]?.allow ?? false),
   ]);
 }
 
+const maskOf = (access: string): number => [...access].reduce((bits, letter) => bits | accessBits[letter]!, 0);
+
 /** The tests jump over the answer to the next rule. */
 function compileRule({ allow, type, major, minor, access }: DeviceRule): Buffer {
-  const mask = [...access].reduce((bits, letter) => bits | accessBits[letter]!, 0);
+  const mask = maskOf(access);
   const tests: ((skip: number) => Buffer)[] = [];
   if (type !== 'a') tests.push((skip) => instruction(0x56, 2, 0, skip, typeNumbers[type])); // if r2 != type
   if (mask !== allAccess) {

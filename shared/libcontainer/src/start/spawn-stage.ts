@@ -17,7 +17,7 @@ export function spawnStage({ work, channelFd, fds }: StartRequest): number {
     const placed = Array.from({ length: Math.max(...needed) + 1 }, (_, fd) => (needed.includes(fd) ? fd : nullFd));
     return posixSpawn({
       path: '/proc/self/exe', // of the child, whose memory is still this process's: the very binary that runs here
-      argv: ['flotilla-init', ...nodeFlags, stagePath, String(workFd), String(channelFd)],
+      argv: [process.execPath, ...nodeFlags, stagePath, String(workFd), String(channelFd)],
       env: process.env.NODE_COMPILE_CACHE ? [`NODE_COMPILE_CACHE=${process.env.NODE_COMPILE_CACHE}`] : [],
       fds: placed,
     });
