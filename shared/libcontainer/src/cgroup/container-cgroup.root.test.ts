@@ -64,6 +64,7 @@ describe('the groups of a container', { skip: skipRoot }, () => {
     const child = await inhabit(group, '', ['busybox', 'sh', '-c', 'while :; do usleep 1000; done']);
     const ticks = () => readFileSync(`/proc/${child.pid}/schedstat`, 'utf8');
     group.freeze();
+    await sleep(10); // what it did on its way into the freezer is counted last
     const frozenAt = ticks();
     await sleep(30);
     assert.equal(ticks(), frozenAt, 'it does not run');
