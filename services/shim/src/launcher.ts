@@ -9,7 +9,7 @@ const binaryProblem = enterReadOnlyBinary(templateFlags);
 const { runLauncher } = await import('./launcher/run-launcher.ts');
 await runLauncher({
   loadShim: () => import('./shim/run-shim.ts'),
-  warmUp: async () => (await import('./launcher/warm-up.ts')).warmUp(),
+  warmUp: async (log) => (await import('./launcher/rehearse.ts')).rehearse(log),
   shimMain: fileURLToPath(new URL('./shim-main.ts', import.meta.url)),
   binaryProblem,
 });

@@ -1,5 +1,5 @@
 import process from 'node:process';
-import { exitNow, getpid, setChildSubreaper, setProcessName, setsid, umask } from '@flotilla/linux';
+import { exitNow, getpid, setChildSubreaper, setProcessName, umask } from '@flotilla/linux';
 import { createLogger, type Logger } from '@flotilla/log';
 import { LauncherLoop, type ShimBirth } from './launcher-loop.ts';
 import { takePassedSocket } from './passed-socket.ts';
@@ -31,7 +31,7 @@ export interface LauncherOptions {
   /** Loads the shim's code; only where shims are forked. */
   readonly loadShim: () => Promise<ShimCode>;
   /** Does in the template what every shim will do: what is loaded and compiled then, all of them share. */
-  readonly warmUp: () => Promise<void>;
+  readonly warmUp: (log: Logger) => Promise<void>;
   /** Path of the program that is a shim by itself. */
   readonly shimMain: string;
   /** Why the binary of this process could be written to from a container; `undefined` if it cannot. */
@@ -53,7 +53,7 @@ export async function runLauncher(options: LauncherOptions): Promise<void> {
   let code: ShimCode | undefined;
   if (starter.mode === 'fork') {
     code = await loadShim();
-    await warmUp();
+    await warmUp(log);
     await compactTemplate(log);
   } else {
     log.warn({ problem: starter.problem }, 'shims are started instead of forked');
@@ -67,7 +67,6 @@ export async function runLauncher(options: LauncherOptions): Promise<void> {
 
 /** From here on this process is a shim, and nothing of the launcher's is left but its memory. */
 async function becomeShim({ task, readyFd }: ShimBirth, { runShim }: ShimCode, log: Logger): Promise<void> {
-  setsid();
   setProcessName('flotilla-shim');
   try {
     await runShim({ ...task, readyFd, forkMode: 'fork' });

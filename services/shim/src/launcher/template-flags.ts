@@ -13,4 +13,6 @@ export const templateFlags: readonly string[] = [
   '--no-memory-reducer',
   '--no-minor-gc-task',
   '--initial-old-space-size=64',
+  // queryObjects, by which the template makes V8 finish its sweeping, is one.
+  '--disable-warning=ExperimentalWarning',
 ];

@@ -7,7 +7,7 @@ const binaryProblem = enterReadOnlyBinary(templateFlags);
 const { runLauncher } = await import('../run-launcher.ts');
 await runLauncher({
   loadShim: () => import('./test-shim.ts'),
-  warmUp: async () => (await import('../warm-up.ts')).warmUp(),
+  warmUp: async (log) => (await import('../rehearse.ts')).rehearse(log),
   shimMain: fileURLToPath(new URL('./test-shim-main.ts', import.meta.url)),
   binaryProblem,
   launchTimeoutMs: 3_000,
