@@ -128,7 +128,7 @@ function runAndWrite(): void {
 }
 
 preloadRuntime();
-if (scenario.starter === 'spawn') runAndWrite();
+if (scenario.starter === 'spawn' || scenario.threads) runAndWrite();
 else {
   const shim = fork();
   if (shim === 0) {

@@ -14,6 +14,8 @@ export interface Scenario {
   readonly actions?: readonly ('freeze' | 'thaw' | LinuxResources)[];
   readonly lookBefore?: readonly string[];
   readonly lookDuring?: readonly string[];
+  /** With mode fork: not in a forked shim of one thread, but here. */
+  readonly threads?: boolean;
   /** Init does not end by itself. */
   readonly killAfter?: boolean;
 }

@@ -67,7 +67,7 @@ export const skipRoot: string | false =
 export interface Change {
   readonly args?: readonly string[];
   readonly process?: Partial<Process>;
-  readonly spec?: Partial<Spec>;
+  readonly spec?: { readonly [field in keyof Spec]?: Spec[field] | undefined };
   readonly linux?: NonNullable<Spec['linux']>;
   readonly scenario?: Partial<Scenario>;
 }
@@ -118,7 +118,7 @@ export class TestRoot implements Disposable {
   }
 
   spec(name: string, { args = ['/bin/true'], process = {}, spec = {}, linux = {} }: Change): Spec {
-    return {
+    const made = {
       ociVersion: '1.2.0',
       process: {
         args,
@@ -141,6 +141,7 @@ export class TestRoot implements Disposable {
         resources: { devices: defaultDeviceRules, ...linux.resources },
       },
     };
+    return JSON.parse(JSON.stringify(made)) as Spec; // as it comes from a file: what is undefined is not there
   }
 
   #start(scenario: Scenario): Result {
