@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sweepInstance } from './host-state.ts';
 
@@ -28,9 +29,15 @@ export function makeTestFolders(): TestFolders {
   return folders;
 }
 
-/** Takes away what tests left that were killed; their folders. */
+/** Takes away what tests left that were killed; the folders and network namespaces that it found. */
 export function sweepKilledTests(): readonly string[] {
   const swept: string[] = [];
+  for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
+    const pid = name.match(/^fl-e2e-(\d+)$/)?.[1]; // of harness/other-host.ts
+    if (pid === undefined || startTime(Number(pid)) !== '') continue;
+    execFileSync('ip', ['netns', 'delete', name]);
+    swept.push(name);
+  }
   for (const name of readdirSync('/tmp')) {
     const folder = join('/tmp', name);
     if (!folder.startsWith(prefix) || hasLivingOwner(folder)) continue;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Engine } from '../harness/engine.ts';
+import { OtherHost } from '../harness/other-host.ts';
 import { inTerminal } from '../harness/terminal.ts';
 import { waitFor } from '../harness/wait.ts';
 import { type DebianImage, debianImage, dockerReference, ociReference } from './debian.ts';
@@ -62,6 +64,36 @@ test('nginx from that root is fetched by the host', async () => {
   assert.equal(body, 'served by nginx in a container\n');
   await engine.ok('stop', id);
   await engine.ok('rm', id);
+});
+
+test('a port published on all addresses is reached from another host', async () => {
+  const port = await freePort();
+  const command = ['nginx', '-g', 'daemon off;'];
+  const id = await engine.ok('run', '--detach', '--publish', `${port}:80`, dockerReference, ...command);
+  await using other = await OtherHost.start();
+  const body = await waitFor('nginx answers', async () => {
+    const fetched = await other.run('busybox', 'wget', '-q', '-T', '2', '-O', '-', `http://${other.gateway}:${port}/`);
+    return fetched.code === 0 ? fetched.stdout : undefined;
+  });
+  assert.equal(body, 'served by nginx in a container\n');
+  await engine.ok('rm', '--force', id);
+});
+
+test('a published UDP port answers', async () => {
+  const server =
+    'use Socket; socket(S, PF_INET, SOCK_DGRAM, 17); bind(S, sockaddr_in(7, INADDR_ANY));' +
+    'while (1) { my $peer = recv(S, my $data, 1500, 0); send(S, "echo $data", 0, $peer) }';
+  const id = await engine.ok('run', '--detach', '--publish', '127.0.0.1::7/udp', dockerReference, 'perl', '-e', server);
+  const ports = await engine.ok('ps', '--format', '{{.Ports}}');
+  const port = Number(ports.match(/127[.]0[.]0[.]1:(\d+)->7\/udp/)?.[1]);
+  const socket = createSocket('udp4');
+  const answered = once(socket, 'message') as Promise<[Buffer]>;
+  const timer = setInterval(() => socket.send('hello', port, '127.0.0.1'), 100);
+  const [answer] = await answered;
+  clearInterval(timer);
+  socket.close();
+  assert.equal(answer.toString(), 'echo hello');
+  await engine.ok('rm', '--force', id);
 });
 
 test('exec with a terminal: its size, and job control', async () => {
