@@ -17,6 +17,8 @@ interface EventsFlags {
   readonly until?: string;
 }
 
+/** A stream that lived so long was established: the engine was there. */
+const settledMs = 1_000;
 const types = ['container', 'image', 'network', 'volume', 'service'];
 const filterKeys = ['type', 'event', 'label', ...types];
 
@@ -53,8 +55,9 @@ export function eventsRequest({ filter, since, until }: EventsFlags, nowUnixNano
   };
 }
 
-/** Goes on behind the last event when the engine, or NATS, was away. */
+/** Goes on behind the last event, or where it began when none has come, when the engine or NATS was away. */
 async function* resumedEvents(engine: Engine, first: StreamEventsRequest): AsyncGenerator<StreamEventsResponse> {
+  const startedAt = Date.now();
   let request = first;
   for (let failures = 0; ; ) {
     try {
@@ -66,7 +69,9 @@ async function* resumedEvents(engine: Engine, first: StreamEventsRequest): Async
       }
       return;
     } catch (error) {
-      if (!isUnavailable(error) || ++failures > 60 || request.afterSequence === 0n) throw error;
+      const wasThere = request.afterSequence !== 0n || Date.now() - startedAt > settledMs;
+      if (!isUnavailable(error) || !wasThere || ++failures > 60) throw error;
+      if (request.afterSequence === 0n) request = { sinceUnixNano: BigInt(startedAt) * 1_000_000n, ...request };
     }
     await sleep(1_000);
   }

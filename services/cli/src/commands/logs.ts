@@ -18,6 +18,8 @@ interface LogsFlags {
 
 /** For how long the engine may be away before a log that is followed is given up. */
 const patienceMs = 60_000;
+/** A stream that lived so long was established: what it has not sent was not there. */
+const settledMs = 1_000;
 
 export function logsCommand(): Command {
   return new Command('logs')
@@ -55,6 +57,7 @@ export function logsRequest(container: string, flags: LogsFlags, nowUnixNano: bi
 
 /** Goes on behind the last entry when the engine was away. */
 async function* resumedLogs(engine: Engine, first: StreamLogsRequest): AsyncGenerator<StreamLogsResponse> {
+  const startedAt = Date.now();
   let request = first;
   let endsAt = Number.POSITIVE_INFINITY;
   for (;;) {
@@ -66,12 +69,21 @@ async function* resumedLogs(engine: Engine, first: StreamLogsRequest): AsyncGene
       }
       return;
     } catch (error) {
-      if (!isUnavailable(error) || request.afterCursor === '') throw error;
+      const wasThere = request.afterCursor !== '' || Date.now() - startedAt > settledMs;
+      if (!isUnavailable(error) || !wasThere) throw error;
       endsAt = Math.min(endsAt, Date.now() + patienceMs);
       if (Date.now() > endsAt) throw error;
+      request = withoutTail(request, BigInt(startedAt) * 1_000_000n);
     }
     await sleep(100);
   }
+}
+
+/** Nothing came so far, so "the last so many" was none: all that was written since is wanted. */
+function withoutTail(request: StreamLogsRequest, startedAtUnixNano: bigint): StreamLogsRequest {
+  const { tail, ...rest } = request;
+  if (request.afterCursor !== '' || tail === undefined) return request;
+  return { sinceUnixNano: startedAtUnixNano, ...rest };
 }
 
 /** Writes entries; times stand before lines alone, not before the parts of a long one. */
