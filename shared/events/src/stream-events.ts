@@ -50,7 +50,9 @@ async function* read(
 ): AsyncGenerator<StreamEventsResponse> {
   const stop = () => void messages.close();
   const { untilUnixNano: until } = request;
-  const timer = until === undefined ? undefined : setTimeout(stop, Math.min(millisecondsUntil(until), 0x7fffffff));
+  // Of what is past already, the last message ends it: a stop now would lose what is on its way.
+  const waits = until !== undefined && !isPast(until);
+  const timer = waits ? setTimeout(stop, Math.min(millisecondsUntil(until), 0x7fffffff)) : undefined;
   void nats.closed().then(stop);
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
@@ -71,7 +73,9 @@ async function* read(
 }
 
 function startOf(request: StreamEventsRequest, lastSequence: number): Partial<OrderedConsumerOptions> {
-  const filter = request.types.length === 0 ? {} : { filterSubjects: request.types.map(typeSubject) };
+  // One subject alone: NATS before 2.10 knows no list of them, and then nothing comes at all. More are filtered here.
+  const [type, ...others] = request.types;
+  const filter = type === undefined || others.length > 0 ? {} : { filterSubjects: typeSubject(type) };
   if (request.afterSequence !== 0n) {
     return { ...filter, deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Number(request.afterSequence) + 1 };
   }
