@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Engine, isUnavailable } from '@flotilla/client';
 import { invalidField } from '@flotilla/errors';
-import { Event, type StreamEventsRequest, type StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
+import type { StreamEventsRequest, StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { parseFilters } from '../filters.ts';
 import { parseTimestamp } from '../flags/timestamp.ts';
 import { formatTimestamp } from '../format/human.ts';
+import { toProtoJson } from '../format/proto-json.ts';
 import { fillTemplate } from '../format/template.ts';
 import { repeated } from './repeated.ts';
 
@@ -80,7 +81,7 @@ async function* resumedEvents(engine: Engine, first: StreamEventsRequest): Async
 /** `2026-11-24T22:50:08.123456789Z container start ID (image=debian, name=web)`, as Docker prints it. */
 export function formatEvent({ event, sequence }: StreamEventsResponse, format: string | undefined): string {
   if (event === undefined) return '';
-  const json = { sequence: String(sequence), ...(Event.toJSON(event) as object) };
+  const json = { sequence: String(sequence), ...(toProtoJson(event) as object) };
   if (format === 'json') return JSON.stringify(json);
   if (format !== undefined) return fillTemplate(format, json);
   const attributes = Object.entries(event.attributes)

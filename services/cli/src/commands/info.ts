@@ -1,9 +1,10 @@
 import process from 'node:process';
-import { GetInfoResponse } from '@flotilla/proto/flotilla/v1/system';
+import type { GetInfoResponse } from '@flotilla/proto/flotilla/v1/system';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { warn } from '../failure.ts';
 import { formatBinarySize } from '../format/human.ts';
+import { toProtoJson } from '../format/proto-json.ts';
 import { fillTemplate } from '../format/template.ts';
 
 export function infoCommand(): Command {
@@ -11,8 +12,8 @@ export function infoCommand(): Command {
     .option('-f, --format <format>', 'json or a template')
     .action(async ({ format }: { format?: string }) => {
       const info = await withEngine((engine) => engine.system.getInfo({}));
-      if (format === 'json') process.stdout.write(`${JSON.stringify(GetInfoResponse.toJSON(info))}\n`);
-      else if (format !== undefined) process.stdout.write(`${fillTemplate(format, GetInfoResponse.toJSON(info))}\n`);
+      if (format === 'json') process.stdout.write(`${JSON.stringify(toProtoJson(info))}\n`);
+      else if (format !== undefined) process.stdout.write(`${fillTemplate(format, toProtoJson(info))}\n`);
       else {
         process.stdout.write(formatInfo(info));
         for (const text of info.warnings) warn(text);

@@ -1,35 +1,21 @@
 import process from 'node:process';
 import type { Engine } from '@flotilla/client';
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import { Container } from '@flotilla/proto/flotilla/v1/container';
-import { Image } from '@flotilla/proto/flotilla/v1/image';
-import { Network } from '@flotilla/proto/flotilla/v1/network';
-import { Volume } from '@flotilla/proto/flotilla/v1/volume';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodes } from '../failure.ts';
 import { printInspected } from '../format/inspected.ts';
+import { toProtoJson } from '../format/proto-json.ts';
 
 type Find = (engine: Engine, name: string) => Promise<unknown>;
 
 /** How each type is looked up, as proto3 JSON; in the order in which a bare name is tried. */
 const finders: Readonly<Record<string, Find>> = {
-  container: async (engine, container) => {
-    const found = await engine.containers.getContainer({ container });
-    return found.container === undefined ? undefined : Container.toJSON(found.container);
-  },
-  image: async (engine, image) => {
-    const found = await engine.images.getImage({ image });
-    return found.image === undefined ? undefined : Image.toJSON(found.image);
-  },
-  network: async (engine, network) => {
-    const found = await engine.networks.getNetwork({ network });
-    return found.network === undefined ? undefined : Network.toJSON(found.network);
-  },
-  volume: async (engine, name) => {
-    const found = await engine.volumes.getVolume({ name });
-    return found.volume === undefined ? undefined : Volume.toJSON(found.volume);
-  },
+  container: async (engine, container) =>
+    toProtoJson((await engine.containers.getContainer({ container })).container ?? {}),
+  image: async (engine, image) => toProtoJson((await engine.images.getImage({ image })).image ?? {}),
+  network: async (engine, network) => toProtoJson((await engine.networks.getNetwork({ network })).network ?? {}),
+  volume: async (engine, name) => toProtoJson((await engine.volumes.getVolume({ name })).volume ?? {}),
 };
 
 export function inspectCommand(): Command {

@@ -1,12 +1,13 @@
 import process from 'node:process';
 import { loadPaths, socketPath } from '@flotilla/config/paths';
 import { invalidField } from '@flotilla/errors';
-import { ListServicesResponse, type ServiceStatus } from '@flotilla/proto/flotilla/v1/system';
+import type { ServiceStatus } from '@flotilla/proto/flotilla/v1/system';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { complain, describe, ExitRequest, exitCodes } from '../failure.ts';
 import { parseInteger } from '../flags/number.ts';
 import { colour } from '../format/colours.ts';
+import { toProtoJson } from '../format/proto-json.ts';
 import { renderList } from '../format/table.ts';
 import { findRecordedProcess } from '../service/recorded-process.ts';
 import { restartService, serviceNames } from '../service/restart-service.ts';
@@ -52,7 +53,7 @@ async function listServices(format: string | undefined): Promise<void> {
     (answer) => ({ services: answer.services, error: undefined }),
     (failure: unknown) => ({ services: recordedServices(failure), error: failure }),
   );
-  if (format === 'json') process.stdout.write(`${JSON.stringify(ListServicesResponse.toJSON({ services }))}\n`);
+  if (format === 'json') process.stdout.write(`${JSON.stringify(toProtoJson({ services }))}\n`);
   else {
     const rows = services.map(rowOf);
     process.stdout.write(renderList({ columns, rows, format }));

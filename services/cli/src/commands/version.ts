@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import process from 'node:process';
-import { VersionResponse } from '@flotilla/proto/flotilla/v1/version';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodes } from '../failure.ts';
+import { toProtoJson } from '../format/proto-json.ts';
 import { renderTable } from '../format/table.ts';
 import { fillTemplate } from '../format/template.ts';
 
@@ -23,7 +23,7 @@ export function versionCommand(): Command {
         (found) => ({ server: found, error: undefined }),
         (failure: unknown) => ({ server: undefined, error: failure }),
       );
-      const all = { client, ...(server === undefined ? {} : { server: VersionResponse.toJSON(server) }) };
+      const all = { client, ...(server === undefined ? {} : { server: toProtoJson(server) }) };
       if (format === 'json') process.stdout.write(`${JSON.stringify(all)}\n`);
       else if (format !== undefined) process.stdout.write(`${fillTemplate(format, all)}\n`);
       else {

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Container } from '@flotilla/proto/flotilla/v1/container';
 import { Image } from '@flotilla/proto/flotilla/v1/image';
+import { formatSection } from '../commands/explain.ts';
 import { containerColumns, containerRow, formatPorts, formatStatus } from './containers.ts';
 import { formatDuration, formatSize, formatTimestamp } from './human.ts';
 import { imageRows, splitReference } from './images.ts';
+import { toProtoJson } from './proto-json.ts';
 import { renderList } from './table.ts';
 import { fillTemplate } from './template.ts';
 
@@ -137,3 +139,22 @@ for (const template of ['{{.nothing}}', '{{range .x}}', '{{.name.more}}', '{{}}'
     assert.throws(() => fillTemplate(template, data), { reason: 'INVALID_FIELD', message: /^--format/ });
   });
 }
+
+test('a message as JSON keeps its defaults, so that a script finds an exit code of 0', () => {
+  const json = toProtoJson(Container.fromPartial({ containerId: 'c', status: { run: 1n } }));
+  const { status } = json as { readonly status: Readonly<Record<string, unknown>> };
+  assert.equal(status.exitCode, 0);
+  assert.equal(status.run, '1');
+  assert.equal(status.oomKilled, false);
+});
+
+test('a chapter of explain keeps the lines of a value under each other', () => {
+  const rows = [
+    { name: 'pids.max', value: 'max', source: '/a' },
+    { name: 'list', value: 'one\ntwo', source: '/b' },
+  ];
+  assert.equal(
+    formatSection({ title: 'Groups', rows }),
+    ['Groups', '  pids.max  max  /a', '  list      one  /b', '            two', ''].join('\n'),
+  );
+});
