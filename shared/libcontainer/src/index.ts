@@ -7,4 +7,4 @@ export type { ContainerStdio } from './plan/process-plan.ts';
 export { type CreatedInit, createInit, type InitOptions } from './start/create-init.ts';
 export { preloadRuntime } from './start/preload.ts';
 export { type ExecOptions, type StartedExec, startExec } from './start/start-exec.ts';
-export type { Starter } from './start/starter.ts';
+export type { Starter } from './start/start-request.ts';

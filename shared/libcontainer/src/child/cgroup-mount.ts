@@ -14,7 +14,7 @@ import {
 } from '@flotilla/linux';
 import type { Hierarchy } from '../cgroup/hierarchies.ts';
 import type { MountPlan } from '../plan/mount-plan.ts';
-import { attach } from './mounts.ts';
+import { attach } from './attach.ts';
 import { ensureFolder } from './root-paths.ts';
 
 /** What a container sees of its cgroups. */

@@ -3,7 +3,6 @@ import {
   dropFromBoundingSet,
   getCapabilities,
   isErrno,
-  isInBoundingSet,
   raiseAmbient,
   setCapabilities,
   setGroupId,
@@ -41,11 +40,7 @@ export function becomeNamespaceRoot(): void {
  * capabilities(7), "Effect of user ID changes on capabilities".
  */
 export function becomeUser({ capabilities, uid, gid, groups, umask: mask }: ProcessPlan): void {
-  step('drop capabilities from the bounding set', () => {
-    for (let number = 0; number <= lastCapability && isKnown(number); number++) {
-      if (!(capabilities.bounding & (1n << BigInt(number)))) dropFromBoundingSet(number);
-    }
-  });
+  step('drop capabilities from the bounding set', () => dropOthers(capabilities.bounding));
   step('become the user', () => {
     setKeepCapabilities(true);
     setGroups(groups);
@@ -64,12 +59,15 @@ export function becomeUser({ capabilities, uid, gid, groups, umask: mask }: Proc
   });
 }
 
-function isKnown(number: number): boolean {
-  try {
-    return isInBoundingSet(number) || true;
-  } catch (error) {
-    if (isErrno(error, 'EINVAL')) return false;
-    throw error;
+function dropOthers(bounding: bigint): void {
+  for (let number = 0; number <= lastCapability; number++) {
+    if (bounding & (1n << BigInt(number))) continue;
+    try {
+      dropFromBoundingSet(number);
+    } catch (error) {
+      if (isErrno(error, 'EINVAL')) return; // the kernel knows no more
+      throw error;
+    }
   }
 }
 

@@ -13,7 +13,7 @@ import {
 } from '@flotilla/linux';
 import type { DevicePlan } from '../plan/init-plan.ts';
 import { step } from '../setup-error.ts';
-import { attach, refused } from './mounts.ts';
+import { attach, refused } from './attach.ts';
 import { ensureFile, ensureFolder, splitPath } from './root-paths.ts';
 
 const typeBits = { c: constants.S_IFCHR, b: constants.S_IFBLK, p: constants.S_IFIFO } as const;

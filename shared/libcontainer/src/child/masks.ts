@@ -1,8 +1,8 @@
 import { fstatSync } from 'node:fs';
 import { closeFd, MOUNT_ATTR_RDONLY, openFileSystem, openTree, openTreeOf, setMountAttributes } from '@flotilla/linux';
 import { step } from '../setup-error.ts';
+import { attach, refused } from './attach.ts';
 import { isDevice } from './devices.ts';
-import { attach, refused } from './mounts.ts';
 import { findInRoot } from './root-paths.ts';
 
 const nullDevice = { type: 'c', major: 1, minor: 3 } as const;

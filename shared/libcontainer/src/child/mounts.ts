@@ -1,17 +1,8 @@
 import { type BigIntStats, fstatSync, type Stats } from 'node:fs';
-import { FlotillaError } from '@flotilla/errors';
-import {
-  closeFd,
-  fileSystemType,
-  isErrno,
-  moveMount,
-  openFileSystem,
-  openTree,
-  openTreeOf,
-  setMountAttributes,
-} from '@flotilla/linux';
+import { closeFd, fileSystemType, isErrno, openFileSystem, openTree, setMountAttributes } from '@flotilla/linux';
 import type { AttributeChange, MountPlan } from '../plan/mount-plan.ts';
 import { step } from '../setup-error.ts';
+import { attach, refused } from './attach.ts';
 import { type CgroupView, mountCgroups } from './cgroup-mount.ts';
 import { ensureFile, ensureFolder, findInRoot } from './root-paths.ts';
 
@@ -93,30 +84,4 @@ function openDestination(rootFd: number, { destination, type }: MountPlan, sourc
     throw refused(destination, 'it leads into /proc');
   }
   return fd;
-}
-
-/** A mount that the image's own files lead astray. */
-export function refused(path: string, why: string): FlotillaError {
-  const message = `refused ${path}: ${why}`;
-  return new FlotillaError('failed_precondition', message, { reason: 'ROOTFS_UNSAFE', metadata: { path, why } });
-}
-
-/** move_mount(2) onto an open file or folder, which is closed. */
-export function attach(mountFd: number, targetFd: number, target: string): void {
-  try {
-    moveMount(mountFd, targetFd, target);
-  } finally {
-    closeFd(targetFd);
-  }
-}
-
-/** Lays a detached copy of one open file or mount over another; closes `targetFd`. */
-export function bindOver(sourceFd: number, targetFd: number, target: string, set = 0): void {
-  const mountFd = openTreeOf(sourceFd);
-  try {
-    if (set !== 0) setMountAttributes(mountFd, { set });
-    attach(mountFd, targetFd, target);
-  } finally {
-    closeFd(mountFd);
-  }
 }

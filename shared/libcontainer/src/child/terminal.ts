@@ -9,8 +9,8 @@ import {
   unlockTerminal,
 } from '@flotilla/linux';
 import type { ContainerStdio } from '../plan/process-plan.ts';
+import { attach, refused } from './attach.ts';
 import { isDevice } from './devices.ts';
-import { attach, refused } from './mounts.ts';
 import { ensureFile, openInRoot } from './root-paths.ts';
 
 const DEVPTS_SUPER_MAGIC = 0x1cd1;

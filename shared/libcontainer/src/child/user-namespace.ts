@@ -16,11 +16,11 @@ import { cloneInto } from '@flotilla/linux/fork';
 import { awaitSign, tell } from '../channel.ts';
 import type { InitPlan, RootfsPlan } from '../plan/init-plan.ts';
 import { step } from '../setup-error.ts';
+import { attach } from './attach.ts';
 import { becomeNamespaceRoot } from './credentials.ts';
 import { joinNamespaces } from './enter-namespaces.ts';
 import { guarded } from './finish.ts';
 import { openNullDevice } from './masks.ts';
-import { attach } from './mounts.ts';
 import { detachFromHost, mountLayers, takeTree } from './rootfs.ts';
 import { becomeInit, enterHostSide, type InitWork, type Opened } from './run-init.ts';
 

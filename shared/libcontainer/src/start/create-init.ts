@@ -18,7 +18,8 @@ import type { Work } from '../child/run-work.ts';
 import { type InitPlan, planInit, type RootfsMount } from '../plan/init-plan.ts';
 import type { ContainerStdio } from '../plan/process-plan.ts';
 import { step, unsupported } from '../setup-error.ts';
-import { type Child, discard, type PidNamespace, type Starter, start } from './starter.ts';
+import type { Child, PidNamespace, Starter } from './start-request.ts';
+import { discard, start } from './starter.ts';
 
 /** A container to make. */
 export interface InitOptions {

@@ -2,7 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
 import { createMemoryFile, posixSpawn } from '@flotilla/linux';
-import type { StartRequest } from './starter.ts';
+import type { StartRequest } from './start-request.ts';
 
 const stagePath = fileURLToPath(new URL('./stage.ts', import.meta.url));
 const nodeFlags = ['--single-threaded', '--v8-pool-size=0', '--disable-warning=ExperimentalWarning'];

@@ -15,7 +15,8 @@ import type { Work } from '../child/run-work.ts';
 import { type ContainerStdio, planProcess } from '../plan/process-plan.ts';
 import { step } from '../setup-error.ts';
 import { release } from './create-init.ts';
-import { type Child, discard, type Starter, start } from './starter.ts';
+import type { Child, Starter } from './start-request.ts';
+import { discard, start } from './starter.ts';
 
 /** A further process to start in a running container. */
 export interface ExecOptions {
