@@ -1,7 +1,6 @@
 import process from 'node:process';
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import { accept4, closeFd, kill, POLLIN, type PollFd, poll, SIGKILL } from '@flotilla/linux';
-import { forkCounts } from '@flotilla/linux/fork';
+import { accept4, kill, POLLIN, type PollFd, poll, SIGKILL } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { LauncherReply, LauncherRequest, LaunchRequest } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import { engineVersion } from '@flotilla/rpc';
@@ -22,12 +21,6 @@ interface LaunchFailure {
   readonly isReaped?: boolean;
 }
 
-/** What a forked child goes on with. */
-export interface ShimBirth {
-  readonly task: ShimTask;
-  readonly readyFd: number;
-}
-
 export interface LauncherLoopOptions {
   readonly listenFd: number;
   readonly starter: ShimStarter;
@@ -37,8 +30,7 @@ export interface LauncherLoopOptions {
 }
 
 /**
- * Serves launcher.sock with poll(2) alone: no handle of libuv, which every forked child would have too. Each child
- * closes `descriptors` first: whatever the launcher opened for itself.
+ * Serves launcher.sock with poll(2) alone, and so in step with fork(2) and waitid(2), which are no matter of an event loop.
  */
 export class LauncherLoop {
   readonly #listenFd: number;
@@ -50,7 +42,6 @@ export class LauncherLoop {
   readonly #connections = new Map<number, Connection>();
   /** By the shim's pid. */
   readonly #launches = new Map<number, Launch>();
-  #birth: ShimBirth | undefined;
   #hasOrphans = false;
 
   constructor({ listenFd, starter, log, launchTimeoutMs }: LauncherLoopOptions) {
@@ -59,20 +50,12 @@ export class LauncherLoop {
     this.#log = log;
     this.#launchTimeoutMs = launchTimeoutMs;
     this.#shims = new ShimTable(log);
+    if (starter.templatePid !== undefined) this.#children.add(starter.templatePid);
   }
 
-  /** Serves for ever, but for a forked child: there it answers what that is to become. */
-  run(): ShimBirth {
-    for (;;) {
-      this.#turn();
-      if (this.#birth !== undefined) return this.#birth;
-    }
-  }
-
-  /** Closes in a forked child what is the launcher's alone. */
-  closeInherited(): void {
-    const launches = [...this.#launches.values()].map(({ readyFd }) => readyFd);
-    for (const fd of [this.#listenFd, ...this.#connections.keys(), ...launches, ...this.#children.pidfds]) closeFd(fd);
+  /** Serves for ever; ends by throwing when shims cannot be started any more. */
+  run(): never {
+    for (;;) this.#turn();
   }
 
   #turn(): void {
@@ -93,10 +76,10 @@ export class LauncherLoop {
     this.#reap();
     this.#killLate();
     for (const [i, connection] of connections.entries()) {
-      if (others[i] !== 0 && this.#birth === undefined) this.#converse(connection);
+      if (others[i] !== 0) this.#converse(connection);
     }
-    if (listener !== 0 && this.#birth === undefined) this.#accept();
-    if (this.#birth === undefined) this.#dropFinished();
+    if (listener !== 0) this.#accept();
+    this.#dropFinished();
   }
 
   /** To the first deadline; and orphans that nobody told of are looked for now and then. */
@@ -114,7 +97,7 @@ export class LauncherLoop {
       this.#connections.set(fd, connection);
       if (connection.isTrusted()) this.#converse(connection);
       else this.#refuse(connection);
-      if (this.#birth !== undefined || this.#connections.size >= mostConnections) return;
+      if (this.#connections.size >= mostConnections) return;
     }
   }
 
@@ -147,8 +130,8 @@ export class LauncherLoop {
   }
 
   #state(): LauncherReply {
-    const { forks, replaced } = forkCounts();
-    const { mode, problem } = this.#starter;
+    const { mode, problem, counts } = this.#starter;
+    const { forks, replaced } = counts;
     return toStateReply({
       forkMode: mode,
       forkProblem: problem,
@@ -184,12 +167,7 @@ export class LauncherLoop {
   }
 
   #start(task: ShimTask, connection: Connection): void {
-    const started = this.#starter.start(task);
-    if (started.role === 'shim') {
-      this.#birth = { task, readyFd: started.readyFd };
-      return;
-    }
-    const launch = new Launch(task, started, this.#launchTimeoutMs);
+    const launch = new Launch(task, this.#starter.start(task), this.#launchTimeoutMs);
     this.#children.add(launch.pid);
     launch.waiting.push(connection);
     this.#launches.set(launch.pid, launch);
@@ -251,6 +229,8 @@ export class LauncherLoop {
   #reap(): void {
     const exits = this.#children.reap();
     if (exits.length === 0) return;
+    if (exits.some(({ pid }) => pid === this.#starter.templatePid))
+      throw new Error('the template of the shims has ended');
     for (const initPid of this.#shims.end(exits)) {
       this.#hasOrphans = true;
       this.#children.add(initPid);

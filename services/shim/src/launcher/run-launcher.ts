@@ -1,10 +1,12 @@
 import process from 'node:process';
 import { exitNow, getpid, setChildSubreaper, setProcessName, umask } from '@flotilla/linux';
+import { selfTestFork } from '@flotilla/linux/fork';
 import { createLogger, type Logger } from '@flotilla/log';
-import { LauncherLoop, type ShimBirth } from './launcher-loop.ts';
+import { LauncherLoop, type LauncherLoopOptions } from './launcher-loop.ts';
 import { takePassedSocket } from './passed-socket.ts';
-import { chooseStarter, type ForkMode } from './shim-starter.ts';
+import { type ForkMode, ForkStarter, type ShimStarter, SpawnStarter } from './shim-starter.ts';
 import { compactTemplate } from './template.ts';
+import { type ShimBirth, TemplateProcess } from './template-process.ts';
 
 /** What a shim is told. */
 export interface RunShimOptions {
@@ -40,7 +42,7 @@ export interface LauncherOptions {
   readonly launchTimeoutMs?: number;
 }
 
-/** The launcher's whole life; and, in each forked child, a shim's. */
+/** The launcher's whole life; and its template's; and, in each child of that, a shim's. */
 export async function runLauncher(options: LauncherOptions): Promise<void> {
   const { loadShim, warmUp, shimMain, binaryProblem, launchTimeoutMs = 30_000 } = options;
   umask(0o077);
@@ -49,20 +51,39 @@ export async function runLauncher(options: LauncherOptions): Promise<void> {
   const log = createLogger({ service: 'launcher', level: process.env.FLOTILLA_LOG ?? 'info' });
   if (binaryProblem !== undefined) log.warn({ problem: binaryProblem }, 'binary is not protected from containers');
   const listenFd = takePassedSocket(process.env);
-  const starter = await chooseStarter(shimMain, process.env);
-  let code: ShimCode | undefined;
-  if (starter.mode === 'fork') {
-    code = await loadShim();
-    await warmUp(log);
-    await compactTemplate(log);
-  } else {
-    log.warn({ problem: starter.problem }, 'shims are started instead of forked');
+  const problem = await findForkProblem(process.env);
+  if (problem !== undefined) {
+    log.warn({ problem }, 'shims are started instead of forked');
+    return serve(new SpawnStarter(shimMain, problem), log, { listenFd, launchTimeoutMs });
   }
-  const loop = new LauncherLoop({ listenFd, starter, log, launchTimeoutMs });
-  log.info({ forkMode: starter.mode }, 'ready');
-  const birth = loop.run();
-  loop.closeInherited();
-  await becomeShim(birth, code!, log);
+  const code = await loadShim();
+  await warmUp(log);
+  await compactTemplate(log);
+  const template = TemplateProcess.start(listenFd);
+  if (!(template instanceof TemplateProcess)) return becomeShim(template, code, log);
+  serve(new ForkStarter(template), log, { listenFd, launchTimeoutMs });
+}
+
+/** Why shims cannot be forked here, or are not to be; `undefined` when they can. */
+async function findForkProblem(env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const wanted = env.FLOTILLA_FORK ?? 'fork';
+  if (wanted !== 'fork' && wanted !== 'spawn') throw new Error(`FLOTILLA_FORK must be fork or spawn, not ${wanted}`);
+  return wanted === 'spawn' ? 'FLOTILLA_FORK=spawn' : selfTestFork();
+}
+
+function serve(
+  starter: ShimStarter,
+  log: Logger,
+  options: Pick<LauncherLoopOptions, 'listenFd' | 'launchTimeoutMs'>,
+): void {
+  const loop = new LauncherLoop({ starter, log, ...options });
+  log.info({ forkMode: starter.mode, templatePid: starter.templatePid }, 'ready');
+  try {
+    loop.run();
+  } catch (err) {
+    log.fatal({ err }, 'launcher failed');
+    exitNow(1);
+  }
 }
 
 /** From here on this process is a shim, and nothing of the launcher's is left but its memory. */

@@ -1,56 +1,82 @@
 import process from 'node:process';
 import { closeFd, pipe2, posixSpawn } from '@flotilla/linux';
-import { fork, selfTestFork } from '@flotilla/linux/fork';
+import type { ForkCounts } from '@flotilla/linux/fork';
 import type { ShimTask } from './launch.ts';
+import type { TemplateProcess } from './template-process.ts';
 
-/** How shims come to be: forked from this process, or, where that does not work, started as ordinary Node.js processes. */
+/** How shims come to be: forked from a template, or, where that does not work, started as ordinary Node.js processes. */
 export type ForkMode = 'fork' | 'spawn';
 
-/** A shim that was started; in a fork, the shim itself. */
-export type Started =
-  | { readonly role: 'launcher'; readonly pid: number; readonly readyFd: number }
-  | { readonly role: 'shim'; readonly readyFd: number };
+/** A shim that was started, a child of this process. */
+export interface StartedShim {
+  readonly pid: number;
+  /** Its answer comes here. */
+  readonly readyFd: number;
+}
 
 /** Starts shims. */
 export interface ShimStarter {
   readonly mode: ForkMode;
   /** Why it is not `fork`; empty if it is. */
   readonly problem: string;
-  start(task: ShimTask): Started;
+  /** Without it no shim can be started any more. */
+  readonly templatePid: number | undefined;
+  readonly counts: ForkCounts;
+  start(task: ShimTask): StartedShim;
 }
 
-/** Forks if that works here and FLOTILLA_FORK does not say `spawn`. */
-export async function chooseStarter(shimMain: string, env: NodeJS.ProcessEnv): Promise<ShimStarter> {
-  const wanted = env.FLOTILLA_FORK ?? 'fork';
-  if (wanted !== 'fork' && wanted !== 'spawn') throw new Error(`FLOTILLA_FORK must be fork or spawn, not ${wanted}`);
-  const problem = wanted === 'spawn' ? 'FLOTILLA_FORK=spawn' : await selfTestFork();
-  if (problem === undefined) return { mode: 'fork', problem: '', start: startByFork };
-  return { mode: 'spawn', problem, start: (task) => startBySpawn(shimMain, task) };
+/** Forks. */
+export class ForkStarter implements ShimStarter {
+  readonly mode = 'fork';
+  readonly problem = '';
+  readonly #template: TemplateProcess;
+
+  constructor(template: TemplateProcess) {
+    this.#template = template;
+  }
+
+  get templatePid(): number {
+    return this.#template.pid;
+  }
+
+  get counts(): ForkCounts {
+    return this.#template.counts;
+  }
+
+  start(task: ShimTask): StartedShim {
+    return this.#template.forkShim(task);
+  }
 }
 
-function startByFork(): Started {
-  const { readFd, writeFd } = pipe2();
-  const pid = fork();
-  closeFd(pid === 0 ? readFd : writeFd);
-  return pid === 0 ? { role: 'shim', readyFd: writeFd } : { role: 'launcher', pid, readyFd: readFd };
-}
+/** Starts the shim's own program, by /proc/self/exe: the read-only copy of the binary that this process runs from. */
+export class SpawnStarter implements ShimStarter {
+  readonly mode = 'spawn';
+  readonly problem: string;
+  readonly templatePid = undefined;
+  readonly counts: ForkCounts = { forks: 0, replaced: 0 };
+  readonly #shimMain: string;
 
-/** By /proc/self/exe, which is the read-only copy of the binary that this process runs from. */
-function startBySpawn(shimMain: string, { containerId, run, shimDir, requestId }: ShimTask): Started {
-  const { readFd, writeFd } = pipe2();
-  try {
-    const pid = posixSpawn({
-      path: '/proc/self/exe',
-      argv: [process.execPath, shimMain, containerId, String(run), shimDir, requestId],
-      env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
-      fds: [0, 1, 2, writeFd],
-      newSession: true,
-    });
-    return { role: 'launcher', pid, readyFd: readFd };
-  } catch (error) {
-    closeFd(readFd);
-    throw error;
-  } finally {
-    closeFd(writeFd);
+  constructor(shimMain: string, problem: string) {
+    this.#shimMain = shimMain;
+    this.problem = problem;
+  }
+
+  start({ containerId, run, shimDir, requestId }: ShimTask): StartedShim {
+    const { readFd, writeFd } = pipe2();
+    try {
+      const pid = posixSpawn({
+        path: '/proc/self/exe',
+        argv: [process.execPath, this.#shimMain, containerId, String(run), shimDir, requestId],
+        env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
+        fds: [0, 1, 2, writeFd],
+        newSession: true,
+      });
+      return { pid, readyFd: readFd };
+    } catch (error) {
+      closeFd(readFd);
+      throw error;
+    } finally {
+      closeFd(writeFd);
+    }
   }
 }

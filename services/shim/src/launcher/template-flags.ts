@@ -9,6 +9,8 @@ export const templateFlags: readonly string[] = [
   '--invocation-count-for-maglev-with-delay=10000',
   '--invocation-count-for-turbofan=100000',
   '--invocation-count-for-early-optimization=1000',
+  '--no-sparkplug',
+  '--invocation-count-for-feedback-allocation=300',
   '--no-flush-bytecode',
   '--no-memory-reducer',
   '--no-minor-gc-task',

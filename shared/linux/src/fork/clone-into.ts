@@ -5,6 +5,7 @@ import { koffi, libc } from '../libc.ts';
 import { pidfdSendSignal } from '../pidfd.ts';
 import { exitNow, waitPidfd } from '../process.ts';
 import { check, isErrno } from '../syscall-error.ts';
+import { countFork, countReplaced } from './counts.ts';
 import { makeForkable, wasForkedWhole } from './memory-maps.ts';
 
 const cClone3 = libc.func('syscall', 'long', ['long', 'void *', 'size_t']);
@@ -57,6 +58,7 @@ export function cloneInto({ flags = 0, cgroupFd }: CloneRequest): ClonedChild | 
       closeFd(goFd);
       return undefined;
     }
+    countFork();
     const child = { pid, pidfd: pidfdOut[0]! };
     closeFd(goFd);
     const whole = wasForkedWhole(pid);
@@ -64,6 +66,7 @@ export function cloneInto({ flags = 0, cgroupFd }: CloneRequest): ClonedChild | 
     closeFd(sayFd);
     if (whole) return child;
     discard(child.pidfd);
+    countReplaced();
   }
   throw new Error(`clone3: ${mostReplacements} children in a row lacked memory of their parent`);
 }

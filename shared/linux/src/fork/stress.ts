@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitNow, waitpid } from '../process.ts';
-import { fork, forkCounts, restartLoop } from './verified-fork.ts';
+import { forkCounts } from './counts.ts';
+import { fork, restartLoop } from './verified-fork.ts';
 
 // Run by fork.test.ts: `fork-stress.ts sync|async COUNT`. Forks again and again from a heap that keeps moving, and prints
 // how the children ended.

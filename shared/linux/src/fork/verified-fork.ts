@@ -3,6 +3,7 @@ import { closeFd, pipe2, poll, readFd, writeFd } from '../descriptors.ts';
 import { libc, self } from '../libc.ts';
 import { exitNow, getpid, kill, waitpid } from '../process.ts';
 import { check } from '../syscall-error.ts';
+import { countFork, countReplaced } from './counts.ts';
 import { hasMemoryOf, makeForkable } from './memory-maps.ts';
 
 export { makeForkable } from './memory-maps.ts';
@@ -19,21 +20,6 @@ const verdictTimeoutMs = 5_000;
 const good = Buffer.from('y');
 const verdict = Buffer.allocUnsafeSlow(1);
 
-let forks = 0;
-let replaced = 0;
-
-/** What this process has forked. */
-export interface ForkCounts {
-  readonly forks: number;
-  /** Children that lacked a page of memory, or died, and were replaced before they had done anything. */
-  readonly replaced: number;
-}
-
-/** Forks so far. */
-export function forkCounts(): ForkCounts {
-  return { forks, replaced };
-}
-
 /**
  * fork(2), verified: returns 0 in the child, its pid in the parent. The parent stands still until the child has compared
  * its memory map with the parent's and found nothing missing; a child that misses a page, dies or does not answer is
@@ -44,7 +30,7 @@ export function fork(): number {
   for (let attempt = 0; attempt <= mostReplacements; attempt++) {
     const pid = forkOnce();
     if (pid !== undefined) return pid;
-    replaced++;
+    countReplaced();
   }
   throw new Error(`fork: ${mostReplacements} children in a row lacked memory of their parent`);
 }
@@ -61,7 +47,7 @@ function forkOnce(): number | undefined {
     closeFd(verdictFd);
     return 0;
   }
-  forks++;
+  countFork();
   closeFd(answerFd);
   const answered = poll([{ fd: verdictFd, events: POLLIN }], verdictTimeoutMs)[0] !== 0;
   const isGood = answered && readFd(verdictFd, verdict) === 1;

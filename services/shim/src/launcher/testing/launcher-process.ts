@@ -102,7 +102,7 @@ export class LauncherProcess implements AsyncDisposable {
   }
 
   #madePids(): number[] {
-    const pids = this.log.matchAll(/"(?:shimPid|initPid)":(\d+)/g);
+    const pids = this.log.matchAll(/"(?:shimPid|initPid|templatePid)":(\d+)/g);
     return [...new Set([...pids].map(([, pid]) => Number(pid)))];
   }
 }
