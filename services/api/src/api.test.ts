@@ -23,6 +23,7 @@ import { VolumeServiceService } from '@flotilla/proto/flotilla/v1/volume';
 import { connect, implement, type RpcServer, serve } from '@flotilla/rpc';
 import { askLauncherState } from './adapters/launcher-state.ts';
 import { connectSupervisor } from './adapters/owners.ts';
+import { ShimConnections } from './adapters/shim-connections.ts';
 import { ownedServices } from './server/services.ts';
 
 const folder = mkdtempSync('/tmp/fl-api-');
@@ -32,7 +33,8 @@ const log = createLogger({ service: 'test', level: 'silent' });
 const stack = new AsyncDisposableStack();
 const deadlineMs = 700;
 const supervisor = stack.use(connectSupervisor(`unix://${socketPath(paths, 'supervisor')}`, deadlineMs));
-const owned = ownedServices({ paths, supervisor, deadlineMs, resumeMs: 5_000 }).map((one) => stack.use(one));
+const shims = stack.use(new ShimConnections());
+const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs: 5_000 }).map((one) => stack.use(one));
 stack.use(await serve({ socketPath: socketPath(paths, 'api'), implementations: owned, service: 'api', log }));
 const address = `unix://${socketPath(paths, 'api')}`;
 const containers = stack.use(connect(ContainerServiceService, { address, name: 'api' }));

@@ -6,6 +6,7 @@ import { engineVersion, serve } from '@flotilla/rpc';
 import { readHostFacts } from './adapters/host-facts.ts';
 import { connectImages, connectSupervisor } from './adapters/owners.ts';
 import { ownVersion, probeServices } from './adapters/probes.ts';
+import { ShimConnections } from './adapters/shim-connections.ts';
 import { configSchema } from './config.ts';
 import { eventService, ownedServices } from './server/services.ts';
 import { systemService } from './server/system-service.ts';
@@ -18,7 +19,8 @@ const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM
 await using stack = new AsyncDisposableStack();
 const supervisor = stack.use(connectSupervisor(`unix://${socketPath(paths, 'supervisor')}`, deadlineMs));
 const images = stack.use(connectImages(`unix://${socketPath(paths, 'image')}`, deadlineMs));
-const owned = ownedServices({ paths, supervisor, deadlineMs, resumeMs }).map((one) => stack.use(one));
+const shims = stack.use(new ShimConnections());
+const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs }).map((one) => stack.use(one));
 const self = ownVersion();
 const probe = () => probeServices(paths, self);
 const system = systemService({ paths, version: engineVersion, facts: readHostFacts(), supervisor, images, probe });

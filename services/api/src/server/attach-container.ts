@@ -9,14 +9,14 @@ import {
 import type { CallContext } from '@flotilla/rpc';
 import type { SupervisorClient } from '../adapters/owners.ts';
 import { isAway, Patience } from '../domain/resume.ts';
-import { attachToShim } from './attach-to-shim.ts';
+import { attachToShim, type StreamOptions } from './attach-to-shim.ts';
 import { readInput } from './read-input.ts';
 
 /**
  * ContainerService.AttachContainer. The streams go to the shim directly, so that the supervisor may restart under them.
  * Asks for the task before it says `started`: who starts the container after that misses nothing.
  */
-export function attachContainer(supervisor: SupervisorClient, resumeMs: number) {
+export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) {
   return async function* (
     requests: AsyncIterable<AttachContainerRequest>,
     { signal }: CallContext,
@@ -38,7 +38,7 @@ export function attachContainer(supervisor: SupervisorClient, resumeMs: number) 
       const { stdin, stdout, stderr } = start;
       const attach = { execId: '', stdin, stdout, stderr, expected: resolved.expected };
       const find = () => findTask(supervisor, containerId, resolved.run, signal);
-      for await (const event of attachToShim(resolved.shimAddress, attach, input, { signal, find, resumeMs })) {
+      for await (const event of attachToShim(resolved.shimAddress, attach, input, { shims, signal, find, resumeMs })) {
         if (event.output !== undefined) {
           yield AttachContainerResponse.fromPartial({ message: { $case: 'output', value: event.output } });
         }

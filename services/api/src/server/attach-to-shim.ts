@@ -1,11 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type AttachRequest, type AttachStart, ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
+import type { AttachRequest, AttachStart } from '@flotilla/proto/flotilla/shim/v1/shim';
 import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
-import { connect } from '@flotilla/rpc';
+import type { SupervisorClient } from '../adapters/owners.ts';
+import type { ShimConnections } from '../adapters/shim-connections.ts';
 import { Patience } from '../domain/resume.ts';
 import type { ClientInput } from './read-input.ts';
 
+/** What carrying streams needs. */
+export interface StreamOptions {
+  readonly supervisor: SupervisorClient;
+  readonly shims: ShimConnections;
+  /** How long a stream is kept for while the other side is away, milliseconds. */
+  readonly resumeMs: number;
+}
+
 export interface AttachOptions {
+  readonly shims: ShimConnections;
   readonly signal: AbortSignal;
   /** Where the same process's shim is now, when the connection to it broke; undefined when the process has ended. */
   readonly find: () => Promise<string | undefined>;
@@ -19,11 +29,6 @@ export interface ShimEvent {
   readonly exitCode?: number;
 }
 
-const { attach } = ShimServiceService;
-
-/** A shim that lives answers at once; one that does not is looked for anew. */
-const shimDeadlineMs = 3_000;
-
 /**
  * Carries the streams of a process between a client and the process's shim until the process ends or the client detaches.
  * When the shim is replaced meanwhile, attaches to its successor.
@@ -32,7 +37,7 @@ export async function* attachToShim(
   firstAddress: string,
   start: AttachStart,
   input: ClientInput,
-  { signal, find, resumeMs }: AttachOptions,
+  { shims, signal, find, resumeMs }: AttachOptions,
 ): AsyncGenerator<ShimEvent> {
   const patience = new Patience(resumeMs);
   const detach = new AbortController();
@@ -40,9 +45,9 @@ export async function* attachToShim(
   const both = AbortSignal.any([signal, detach.signal]);
   let address: string | undefined = firstAddress;
   while (address !== undefined && !both.aborted) {
-    using shim = connect({ attach }, { address, name: 'shim', deadlineMs: shimDeadlineMs });
+    using shim = shims.use(address);
     try {
-      for await (const { message } of shim.attach(requestsOf(start, input), { signal: both })) {
+      for await (const { message } of shim.client.attach(requestsOf(start, input), { signal: both })) {
         patience.restore();
         if (message?.$case === 'output') yield { output: message.value };
         if (message?.$case === 'ended') {

@@ -8,6 +8,7 @@ import { NetworkServiceService } from '@flotilla/proto/flotilla/v1/network';
 import { VolumeServiceService } from '@flotilla/proto/flotilla/v1/volume';
 import { forward, type Implementation, implement, type ServiceShape } from '@flotilla/rpc';
 import type { SupervisorClient } from '../adapters/owners.ts';
+import type { ShimConnections } from '../adapters/shim-connections.ts';
 import { attachContainer } from './attach-container.ts';
 import { startExec } from './start-exec.ts';
 import { streamLogs } from './stream-logs.ts';
@@ -16,6 +17,7 @@ import { waitContainer } from './wait-container.ts';
 export interface ServiceOptions {
   readonly paths: Paths;
   readonly supervisor: SupervisorClient;
+  readonly shims: ShimConnections;
   readonly deadlineMs: number;
   readonly resumeMs: number;
 }
@@ -25,7 +27,7 @@ const patientCalls = ['stopContainer', 'restartContainer', 'removeContainer'];
 
 /** The public services that have an owner: passed on to it as bytes, but for what the api does itself. */
 export function ownedServices(options: ServiceOptions): (Implementation & Disposable)[] {
-  const { paths, supervisor, deadlineMs, resumeMs } = options;
+  const { paths, supervisor, shims, deadlineMs, resumeMs } = options;
   const owner = (name: 'supervisor' | 'image' | 'network', service: ServiceShape) => ({
     address: `unix://${socketPath(paths, name)}`,
     name,
@@ -33,12 +35,12 @@ export function ownedServices(options: ServiceOptions): (Implementation & Dispos
   });
   return [
     forward(ContainerServiceService, owner('supervisor', ContainerServiceService), {
-      attachContainer: attachContainer(supervisor, resumeMs),
+      attachContainer: attachContainer({ supervisor, shims, resumeMs }),
       streamLogs: streamLogs(supervisor, resumeMs),
       waitContainer: waitContainer(supervisor, resumeMs),
     }),
     forward(ExecServiceService, owner('supervisor', ExecServiceService), {
-      startExec: startExec(supervisor, resumeMs),
+      startExec: startExec({ supervisor, shims, resumeMs }),
     }),
     forward(ImageServiceService, owner('image', ImageServiceService)),
     forward(VolumeServiceService, owner('image', VolumeServiceService)),

@@ -1,12 +1,11 @@
 import { invalidField } from '@flotilla/errors';
 import { type ExecStart, type StartExecRequest, StartExecResponse } from '@flotilla/proto/flotilla/v1/exec';
 import type { CallContext } from '@flotilla/rpc';
-import type { SupervisorClient } from '../adapters/owners.ts';
-import { attachToShim } from './attach-to-shim.ts';
+import { attachToShim, type StreamOptions } from './attach-to-shim.ts';
 import { readInput } from './read-input.ts';
 
 /** ExecService.StartExec: the supervisor starts it, its streams go to the shim directly. */
-export function startExec(supervisor: SupervisorClient, resumeMs: number) {
+export function startExec({ supervisor, shims, resumeMs }: StreamOptions) {
   return async function* (
     requests: AsyncIterable<StartExecRequest>,
     { signal }: CallContext,
@@ -26,7 +25,7 @@ export function startExec(supervisor: SupervisorClient, resumeMs: number) {
     // An exec lives and dies with its shim's socket: the same address, or none.
     const find = async () => shimAddress;
     yield started;
-    for await (const event of attachToShim(shimAddress, attach, input, { signal, find, resumeMs })) {
+    for await (const event of attachToShim(shimAddress, attach, input, { shims, signal, find, resumeMs })) {
       if (event.output !== undefined) {
         yield StartExecResponse.fromPartial({ message: { $case: 'output', value: event.output } });
       }
