@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Engine, isUnavailable } from '@flotilla/client';
 import type { StreamLogsRequest, StreamLogsResponse } from '@flotilla/proto/flotilla/v1/container';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
@@ -7,6 +5,7 @@ import { parseInteger } from '../flags/number.ts';
 import { parseTimestamp } from '../flags/timestamp.ts';
 import { formatTimestamp } from '../format/human.ts';
 import { writeOutput } from '../streams/output.ts';
+import { resumedLogs } from '../streams/resumed-logs.ts';
 
 interface LogsFlags {
   readonly follow?: boolean;
@@ -15,11 +14,6 @@ interface LogsFlags {
   readonly timestamps?: boolean;
   readonly until?: string;
 }
-
-/** For how long the engine may be away before a log that is followed is given up. */
-const patienceMs = 60_000;
-/** A stream that lived so long was established: what it has not sent was not there. */
-const settledMs = 1_000;
 
 export function logsCommand(): Command {
   return new Command('logs')
@@ -53,37 +47,6 @@ export function logsRequest(container: string, flags: LogsFlags, nowUnixNano: bi
       ? {}
       : { tail: BigInt(parseInteger('--tail', tail, 0, Number.MAX_SAFE_INTEGER)) }),
   };
-}
-
-/** Goes on behind the last entry when the engine was away. */
-async function* resumedLogs(engine: Engine, first: StreamLogsRequest): AsyncGenerator<StreamLogsResponse> {
-  const startedAt = Date.now();
-  let request = first;
-  let endsAt = Number.POSITIVE_INFINITY;
-  for (;;) {
-    try {
-      for await (const entry of engine.containers.streamLogs(request)) {
-        request = { ...request, afterCursor: entry.cursor };
-        endsAt = Number.POSITIVE_INFINITY;
-        yield entry;
-      }
-      return;
-    } catch (error) {
-      const wasThere = request.afterCursor !== '' || Date.now() - startedAt > settledMs;
-      if (!isUnavailable(error) || !wasThere) throw error;
-      endsAt = Math.min(endsAt, Date.now() + patienceMs);
-      if (Date.now() > endsAt) throw error;
-      request = withoutTail(request, BigInt(startedAt) * 1_000_000n);
-    }
-    await sleep(100);
-  }
-}
-
-/** Nothing came so far, so "the last so many" was none: all that was written since is wanted. */
-function withoutTail(request: StreamLogsRequest, startedAtUnixNano: bigint): StreamLogsRequest {
-  const { tail, ...rest } = request;
-  if (request.afterCursor !== '' || tail === undefined) return request;
-  return { sinceUnixNano: startedAtUnixNano, ...rest };
 }
 
 /** Writes entries; times stand before lines alone, not before the parts of a long one. */

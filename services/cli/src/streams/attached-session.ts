@@ -5,6 +5,7 @@ import { type AttachContainerResponse, AttachStart, type WaitCondition } from '@
 import { exitCodes } from '../failure.ts';
 import { ClientInput } from './client-input.ts';
 import { writeOutput } from './output.ts';
+import { copyRestFromLogs, SeenOutput } from './rest-from-logs.ts';
 import { proxySignals } from './signals.ts';
 import { rawTerminal } from './terminal.ts';
 
@@ -42,12 +43,17 @@ export async function attachedSession(engine: Engine, options: SessionOptions): 
   await begin?.();
   signals.release();
   using _raw = await rawTerminal(tty && stdin);
+  const seen = new SeenOutput();
   for (;;) {
     try {
-      if (await copyOutput(output)) return 0;
+      if (await copyOutput(output, seen)) return 0;
       break;
     } catch (error) {
       if (!isUnavailable(error)) throw error;
+      if (!tty && begin !== undefined) {
+        await copyRestFromLogs(engine, { input, start, seen, afterRun: options.afterRun });
+        break;
+      }
       const again = await attachAgain(engine, input, start);
       if (again === undefined) break;
       output = again;
@@ -64,12 +70,15 @@ function openAttachment(engine: Engine, input: ClientInput, start: AttachStart):
 }
 
 /** Writes what comes. Returns whether the user detached. */
-async function copyOutput(output: Attachment): Promise<boolean> {
+async function copyOutput(output: Attachment, seen: SeenOutput): Promise<boolean> {
   for (;;) {
     const { done, value } = await output.next();
     if (done === true) return false;
     const { message } = value;
-    if (message?.$case === 'output') await writeOutput(message.value);
+    if (message?.$case === 'output') {
+      seen.add(message.value);
+      await writeOutput(message.value);
+    }
     if (message?.$case === 'ended') return message.value.detached;
   }
 }

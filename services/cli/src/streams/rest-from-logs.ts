@@ -1,0 +1,71 @@
+import { type Engine, retryWhileUnavailable } from '@flotilla/client';
+import { hasReason } from '@flotilla/errors';
+import type { AttachStart } from '@flotilla/proto/flotilla/v1/container';
+import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
+import type { ClientInput } from './client-input.ts';
+import { writeOutput } from './output.ts';
+import { resumedLogs } from './resumed-logs.ts';
+
+/** How much of each stream has come, in bytes, since the container's start. */
+export class SeenOutput {
+  readonly #bytes = new Map<string, number>();
+
+  add({ stream, data }: OutputChunk): void {
+    this.#bytes.set(stream, (this.#bytes.get(stream) ?? 0) + data.length);
+  }
+
+  /** What of a piece of the whole output has not come yet; counts it as passed by. */
+  unseenPart({ stream, data }: OutputChunk): Buffer {
+    const seen = this.#bytes.get(stream) ?? 0;
+    this.#bytes.set(stream, Math.max(seen - data.length, 0));
+    return data.subarray(Math.min(seen, data.length));
+  }
+}
+
+export interface BrokenSession {
+  readonly input: ClientInput;
+  readonly start: AttachStart;
+  readonly seen: SeenOutput;
+  /** Number of the last run before this one. */
+  readonly afterRun: bigint;
+}
+
+/**
+ * Goes on with a session whose connection broke: the container's log has all that it wrote since its start, so what has come
+ * already is passed over and nothing is missing. Input goes over an attachment of its own.
+ */
+export async function copyRestFromLogs(engine: Engine, session: BrokenSession): Promise<void> {
+  const { start, input, seen, afterRun } = session;
+  const { container, stdout, stderr } = start;
+  const abort = new AbortController();
+  const found = await retryWhileUnavailable(() => engine.containers.getContainer({ container })).catch(
+    (error: unknown) => {
+      if (hasReason(error, 'CONTAINER_NOT_FOUND')) return undefined;
+      throw error;
+    },
+  );
+  const status = found?.container?.status;
+  if (status === undefined) return;
+  if (start.stdin && status.initPid !== 0) void sendInput(engine, input, start, abort.signal);
+  const since = afterRun === 0n ? {} : { sinceUnixNano: status.startedAtUnixNano };
+  const request = { container, follow: true, stdout, stderr, afterCursor: '', ...since };
+  try {
+    for await (const { stream, data } of resumedLogs(engine, request)) {
+      const rest = seen.unseenPart({ stream, data });
+      if (rest.length > 0) await writeOutput({ stream, data: rest });
+    }
+  } finally {
+    abort.abort();
+  }
+}
+
+async function sendInput(engine: Engine, input: ClientInput, start: AttachStart, signal: AbortSignal): Promise<void> {
+  const first = { $case: 'start' as const, value: { ...start, stdout: false, stderr: false } };
+  try {
+    for await (const { message } of engine.containers.attachContainer(input.messages(first), { signal })) {
+      if (message?.$case === 'ended') return;
+    }
+  } catch {
+    // The container has ended, or the engine is away once more: its output says so.
+  }
+}
