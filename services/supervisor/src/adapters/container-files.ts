@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { invalidField } from '@flotilla/errors';
@@ -113,6 +113,10 @@ export class ContainerFiles implements Files {
     // It may have been written between the two looks.
     const late = this.#findExit(containerId, run);
     return late === undefined ? { kind: 'gone' } : { kind: 'exited', exit: late };
+  }
+
+  hasShim(containerId: string): boolean {
+    return existsSync(join(this.shimDir(containerId), 'shim.json'));
   }
 
   listShimDirs(): readonly string[] {

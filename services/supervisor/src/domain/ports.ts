@@ -214,6 +214,8 @@ export interface Files {
   processExists(pid: number): boolean;
   /** What a run has come to. */
   probe(containerId: string, run: number): TaskTruth;
+  /** A shim has made a container in the folder of this one: of whatever run. */
+  hasShim(containerId: string): boolean;
   /** Containers with a shim's folder or a state folder. */
   listShimDirs(): readonly string[];
   listStateDirs(): readonly string[];

@@ -1,14 +1,19 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
+import { checkTransition } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
-import type { Started } from './ports.ts';
+import type { Bundle, Launched, Started } from './ports.ts';
 import { removeQueued } from './remove-container.ts';
 import { joinNamespace, openSandbox, type Sandbox } from './sandbox.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { takeDown } from './take-down.ts';
 import { parseLogOptions } from './validation/log-options.ts';
 import { ipcMode, pidMode } from './validation/modes.ts';
+
+const staleAttempts = 20;
+const stalePauseMs = 100;
 
 export interface StartResult {
   readonly changed: boolean;
@@ -30,6 +35,9 @@ export async function startQueued(
   const { repository } = engine;
   const before = mustGet(engine, containerId);
   if (before.state === 'running') return { changed: false, run: before.run };
+  checkTransition(before.state, 'starting', containerId);
+  // A launch that was given up may have been done after all, by a launcher that came back.
+  if (engine.files.hasShim(containerId)) engine.leftovers.add(containerId);
   await takeDown(engine, containerId);
   const starting = moveTo(mustGet(engine, containerId), 'starting', {
     run: before.run + 1,
@@ -77,7 +85,7 @@ export function saveRunning(
 
 /** Network, files, shim: up to an init that waits. The record returned has the task in it. */
 async function launch(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
-  const { images, files, launcher, facts } = engine;
+  const { images, files, facts } = engine;
   const { containerId, config, made, run } = record;
   const [sandbox, rootfsMounts, user] = await Promise.all([
     openSandbox(engine, record),
@@ -100,7 +108,7 @@ async function launch(engine: Engine, record: ContainerRecord): Promise<Containe
     deviceRules: rules,
     facts,
   });
-  files.writeBundle({
+  const { shimPid, initPid, warnings } = await launchBundle(engine, {
     containerId,
     run,
     spec,
@@ -111,9 +119,26 @@ async function launch(engine: Engine, record: ContainerRecord): Promise<Containe
     log: parseLogOptions(config.log),
     runtime: facts.runtimes.get(config.runtime) ?? 'flotilla',
   });
-  const { shimPid, initPid, warnings } = await launcher.launch(containerId, run);
   if (warnings.length > 0) engine.log.warn({ containerId, warnings }, 'the container was made with warnings');
   return withSandbox({ ...record, task: { initPid, shimPid, netnsPath: netnsPathOf(sandbox) } }, sandbox);
+}
+
+/**
+ * Writes the bundle and has a shim made for it. A launch of an earlier run that was given up, and that the launcher did
+ * after all when it came back, is taken down first.
+ */
+async function launchBundle({ files, launcher, shims }: Engine, bundle: Bundle): Promise<Launched> {
+  const { containerId, run } = bundle;
+  for (let attempt = 1; ; attempt++) {
+    files.writeBundle(bundle);
+    try {
+      return await launcher.launch(containerId, run);
+    } catch (error) {
+      if (!hasReason(error, 'OTHER_RUN_NOT_OVER') || attempt === staleAttempts) throw error;
+    }
+    await sleep(stalePauseMs);
+    if (files.hasShim(containerId)) await shims.delete(containerId);
+  }
 }
 
 function netnsPathOf({ attached }: Sandbox): string {

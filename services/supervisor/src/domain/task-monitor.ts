@@ -80,9 +80,13 @@ export class TaskMonitor {
   }
 
   #retryLeftovers(): void {
-    const { leftovers, queue, log } = this.#engine;
-    if (leftovers.size === 0 || performance.now() - this.#leftoversTriedAt < leftoverPauseMs) return;
+    const { leftovers, queue, log, files, repository } = this.#engine;
+    if (performance.now() - this.#leftoversTriedAt < leftoverPauseMs) return;
     this.#leftoversTriedAt = performance.now();
+    for (const containerId of files.listShimDirs()) {
+      const state = repository.get(containerId)?.state;
+      if (state === 'created' || state === 'exited') leftovers.add(containerId);
+    }
     for (const containerId of leftovers) {
       queue
         .run(containerId, () => takeDown(this.#engine, containerId))
