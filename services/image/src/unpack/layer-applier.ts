@@ -17,7 +17,9 @@ import {
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
+  S_IFMT,
   setxattrAt,
+  statAt,
   symlinkat,
   utimensat,
 } from '@flotilla/linux';
@@ -141,10 +143,18 @@ export class LayerApplier {
       mkdirat(parent, name, 0o700);
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
-      if (!isDirectory(parent, name)) replacing(parent, name, () => mkdirat(parent, name, 0o700));
+      if (!isDirectory(parent, name)) this.#replaceByDirectory(parent, name);
     }
     this.#setAttributes(parent, name, entry);
     this.#directories.push({ path: entry.path.join('/'), modifiedUnixNano: entry.modifiedUnixNano });
+  }
+
+  #replaceByDirectory(parent: number, name: string): void {
+    const { mode, specialDevice } = statAt(parent, name);
+    const hid = (mode & S_IFMT) === S_IFCHR && specialDevice.join() === '0,0';
+    replacing(parent, name, () => mkdirat(parent, name, 0o700));
+    // What the whiteout hid stays hidden.
+    if (hid) setxattrAt(parent, name, 'trusted.overlay.opaque', yes);
   }
 
   #makeHardLink(parent: number, name: string, entry: LayerEntry): void {
@@ -174,7 +184,13 @@ export class LayerApplier {
     if (name.startsWith('.wh..wh.')) return; // What aufs kept for itself.
     const hidden = name.slice(whiteout.length);
     if (hidden === '' || hidden === '.' || hidden === '..') throw entryRefused(entry.name, 'hides no name');
-    replacing(parent, hidden, () => mknodat(parent, hidden, S_IFCHR | 0o600));
+    try {
+      mknodat(parent, hidden, S_IFCHR | 0o600);
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+      // A whiteout hides what is below, not what this layer has itself (OCI image-spec, layer.md, Whiteouts).
+      if (isDirectory(parent, hidden)) setxattrAt(parent, hidden, 'trusted.overlay.opaque', yes);
+    }
   }
 
   #setAttributes(parent: number, name: string, entry: LayerEntry): void {

@@ -1,5 +1,5 @@
 import { entryRefused } from './layer-error.ts';
-import { readNumber } from './tar-annotator.ts';
+import { readNumber } from './tar-number.ts';
 
 /** A piece of a sparse file: what the archive holds, in order. */
 export interface SparsePiece {

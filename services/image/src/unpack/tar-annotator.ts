@@ -1,6 +1,7 @@
 import { Transform, type TransformCallback } from 'node:stream';
 import { archiveNotTar } from './layer-error.ts';
 import { readOldSparseMap, type SparseMap } from './sparse.ts';
+import { readNumber } from './tar-number.ts';
 
 /** What a tar says of an entry besides what the parser keeps. */
 export interface EntryNotes {
@@ -160,25 +161,6 @@ function isZero(header: Buffer): boolean {
 function namesDirectory(header: Buffer): boolean {
   const end = header.indexOf(0);
   return header[(end === -1 || end > 100 ? 100 : end) - 1] === 0x2f;
-}
-
-/** A number field: octal text, or binary behind a first byte of 0x80 (GNU tar manual, Basic Tar Format). */
-export function readNumber(header: Buffer, offset: number, length: number): number {
-  const first = header[offset]!;
-  if ((first & 0x80) !== 0) {
-    let value = BigInt(first & 0x7f);
-    for (let i = 1; i < length; i++) value = (value << 8n) | BigInt(header[offset + i]!);
-    if (first === 0xff || value > BigInt(Number.MAX_SAFE_INTEGER))
-      throw archiveNotTar(new Error('number out of range'));
-    return Number(value);
-  }
-  const text = header
-    .toString('latin1', offset, offset + length)
-    .replace(/[\0 ]+$/, '')
-    .trim();
-  if (text === '') return 0;
-  if (!/^[0-7]+$/.test(text)) throw archiveNotTar(new Error('a number is not octal'));
-  return Number.parseInt(text, 8);
 }
 
 /** The header with type `0` and the checksum that goes with it. */

@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatDigest, parseDigest } from '@flotilla/oci';
+import { digestMismatch } from '../domain/errors.ts';
+
+/** A file that was written to the ingest folder and is not yet part of the store. */
+export interface IngestedFile {
+  readonly path: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Blobs by digest. What comes in is written to an ingest folder, hashed on the way, flushed, and renamed into place: a
+ * blob that is there is whole.
+ */
+export class ContentStore {
+  readonly #blobs: string;
+  readonly #ingest: string;
+  #counter = 0;
+
+  constructor(root: string) {
+    this.#blobs = join(root, 'content', 'blobs', 'sha256');
+    this.#ingest = join(root, 'content', 'ingest');
+    rmSync(this.#ingest, { recursive: true, force: true });
+    for (const folder of [this.#blobs, this.#ingest]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+
+  path(digest: string): string {
+    return join(this.#blobs, parseDigest(digest));
+  }
+
+  has(digest: string): boolean {
+    return existsSync(this.path(digest));
+  }
+
+  read(digest: string): Buffer {
+    return readFileSync(this.path(digest));
+  }
+
+  /** A folder of its own for what one call brings; disposing removes what was not committed. */
+  openIngest(): Ingest {
+    const folder = join(this.#ingest, `${process.pid}-${++this.#counter}`);
+    mkdirSync(folder, { mode: 0o700 });
+    return new Ingest(folder, this);
+  }
+
+  /** Removes blobs that are not among those wanted. */
+  collect(wanted: ReadonlySet<string>): string[] {
+    const removed: string[] = [];
+    for (const hex of readdirSync(this.#blobs)) {
+      if (wanted.has(formatDigest(hex))) continue;
+      rmSync(join(this.#blobs, hex), { force: true });
+      removed.push(formatDigest(hex));
+    }
+    return removed;
+  }
+
+  /** Makes renames durable. */
+  flush(): void {
+    const fd = openSync(this.#blobs, 'r');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** What one call brings in. */
+export class Ingest implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #store: ContentStore;
+  #counter = 0;
+
+  constructor(folder: string, store: ContentStore) {
+    this.#folder = folder;
+    this.#store = store;
+  }
+
+  /** A path for a file or folder that goes with the ingest. */
+  freshPath(): string {
+    return join(this.#folder, String(++this.#counter));
+  }
+
+  /** Writes a stream to a file, hashing it. DIGEST_MISMATCH when it is not what it should be. */
+  async write(data: AsyncIterable<Uint8Array>, expected?: string): Promise<IngestedFile> {
+    const path = this.freshPath();
+    const hash = createHash('sha256');
+    let sizeBytes = 0;
+    const fd = openSync(path, 'wx', 0o600);
+    try {
+      for await (const chunk of data) {
+        hash.update(chunk);
+        for (let done = 0; done < chunk.length; ) done += writeSync(fd, chunk, done);
+        sizeBytes += chunk.length;
+      }
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    const digest = formatDigest(hash.digest('hex'));
+    if (expected !== undefined && digest !== expected) throw digestMismatch(`blob ${expected}`, expected, digest);
+    return { path, digest, sizeBytes };
+  }
+
+  /** Moves a file into the store; one that is there already stays as it is. */
+  commit({ path, digest }: IngestedFile): void {
+    if (!this.#store.has(digest)) renameSync(path, this.#store.path(digest));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A document made by us, as a stream. */
+export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

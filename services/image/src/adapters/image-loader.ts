@@ -1,0 +1,214 @@
+import type { EventPublisher } from '@flotilla/events';
+import { nowUnixNano } from '@flotilla/linux';
+import { familiarReference, parseReference } from '@flotilla/oci';
+import { type ImageConfigDocument, imageConfigSchema, mediaTypes } from '@flotilla/oci/image';
+import type { Database } from '@flotilla/store';
+import { chainIds } from '../domain/chain-id.ts';
+import { formatTime, type ImageRecord } from '../domain/image.ts';
+import type { ImageStore } from '../store/image-store.ts';
+import { toArchiveError } from '../unpack/layer-error.ts';
+import { type ContentStore, type Ingest, once } from './content-store.ts';
+import { type FoundImage, findImages } from './find-images.ts';
+import { layerMediaType } from './layer-media-type.ts';
+import type { LayerStore } from './layer-store.ts';
+import { readArchive } from './read-archive.ts';
+import { uncompressedDigest } from './uncompressed-digest.ts';
+
+/** How far a part is. */
+export type Progress = (part: string, status: string, currentBytes: number, totalBytes: number) => void;
+
+export interface TransferOptions {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly onProgress: Progress;
+  readonly signal: AbortSignal;
+}
+
+export interface ImageLoaderDependencies {
+  readonly database: Database;
+  readonly images: ImageStore;
+  readonly content: ContentStore;
+  readonly layers: LayerStore;
+  readonly publisher: EventPublisher;
+  readonly architecture: string;
+  readonly maxBytes: number;
+}
+
+/** What an import says of its image. */
+export interface ImportSettings {
+  /** Canonical, absent for an image without a reference. */
+  readonly reference: string | undefined;
+  readonly config: NonNullable<ImageConfigDocument['config']>;
+  readonly message: string;
+  readonly architecture: string;
+}
+
+/** Brings images in: all that an archive holds, or nothing. */
+export class ImageLoader {
+  readonly #has: ImageLoaderDependencies;
+
+  constructor(dependencies: ImageLoaderDependencies) {
+    this.#has = dependencies;
+  }
+
+  /** Loads the images of a docker-archive or OCI layout. */
+  async load({ chunks, onProgress, signal }: TransferOptions): Promise<ImageRecord[]> {
+    const { content, architecture, maxBytes } = this.#has;
+    await using ingest = content.openIngest();
+    const files = await readArchive({
+      chunks: stoppable(chunks, signal),
+      ingest,
+      maxBytes,
+      onProgress: (file, bytes) => onProgress(file, 'loading', bytes, 0),
+    });
+    const found = await findImages({ files, content, ingest, architecture });
+    return this.#add(ingest, found, 'load', onProgress, signal);
+  }
+
+  /** Makes an image of one layer from the tar of a root file system. */
+  async import({ chunks, onProgress, signal }: TransferOptions, settings: ImportSettings): Promise<ImageRecord> {
+    await using ingest = this.#has.content.openIngest();
+    const layer = await ingest.write(
+      counted(stoppable(chunks, signal), (bytes) => onProgress('layer', 'loading', bytes, 0)),
+    );
+    // The config names the uncompressed digest, which only unpacking tells: this one is unpacked before it has a config.
+    const diffId = await this.#diffId(layer.path);
+    const created = formatTime(nowUnixNano());
+    const config: ImageConfigDocument = imageConfigSchema.parse({
+      created,
+      architecture: settings.architecture,
+      os: 'linux',
+      config: settings.config,
+      rootfs: { type: 'layers', diff_ids: [diffId] },
+      history: [
+        { created, created_by: 'flotilla import', ...(settings.message === '' ? {} : { comment: settings.message }) },
+      ],
+    });
+    const configFile = await ingest.write(once(Buffer.from(JSON.stringify(config))));
+    const manifest = {
+      schemaVersion: 2 as const,
+      mediaType: mediaTypes.ociManifest,
+      config: { mediaType: mediaTypes.ociConfig, digest: configFile.digest, size: configFile.sizeBytes },
+      layers: [{ mediaType: layerMediaType(layer.path), digest: layer.digest, size: layer.sizeBytes }],
+    };
+    const manifestFile = await ingest.write(once(Buffer.from(JSON.stringify(manifest))));
+    const found: FoundImage = {
+      title: settings.reference ?? 'the image',
+      imageId: configFile.digest,
+      config,
+      manifestDigest: manifestFile.digest,
+      manifest,
+      references: settings.reference === undefined ? [] : [settings.reference],
+      files: [manifestFile, configFile, layer],
+    };
+    const [image] = await this.#add(ingest, [found], 'import', onProgress, signal);
+    return image!;
+  }
+
+  async #diffId(path: string): Promise<string> {
+    try {
+      return await uncompressedDigest(path, this.#has.maxBytes);
+    } catch (error) {
+      throw toArchiveError(error);
+    }
+  }
+
+  async #add(
+    ingest: Ingest,
+    found: readonly FoundImage[],
+    action: 'load' | 'import',
+    onProgress: Progress,
+    signal: AbortSignal,
+  ): Promise<ImageRecord[]> {
+    const { content, layers } = this.#has;
+    using _pin = layers.pin(found.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+    try {
+      const records: ImageRecord[] = [];
+      for (const image of found) records.push(await this.#unpack(image, onProgress, signal));
+      for (const { files } of found) for (const file of files) ingest.commit(file);
+      content.flush();
+      this.#record(found, records, action);
+      return records;
+    } catch (error) {
+      queueMicrotask(() => this.collect());
+      throw error;
+    }
+  }
+
+  async #unpack(image: FoundImage, onProgress: Progress, signal: AbortSignal): Promise<ImageRecord> {
+    const { content, layers } = this.#has;
+    const diffIds = image.config.rootfs.diff_ids;
+    const chain = chainIds(diffIds);
+    const layerSizes: number[] = [];
+    for (const [position, { digest, size }] of image.manifest.layers.entries()) {
+      const part = digest.slice('sha256:'.length, 'sha256:'.length + 12);
+      const file = image.files.find((one) => one.digest === digest);
+      onProgress(part, 'unpacking', 0, size);
+      layerSizes.push(
+        await layers.ensure(
+          {
+            chainId: chain[position]!,
+            diffId: diffIds[position]!,
+            digest,
+            blobPath: file?.path ?? content.path(digest),
+          },
+          (bytes) => onProgress(part, 'unpacking', bytes, size),
+          signal,
+        ),
+      );
+      onProgress(part, 'done', size, size);
+    }
+    return {
+      imageId: image.imageId,
+      manifestDigest: image.manifestDigest,
+      blobs: [image.manifestDigest, image.imageId, ...image.manifest.layers.map(({ digest }) => digest)],
+      diffIds,
+      chainIds: chain,
+      layerSizes,
+      sizeBytes: layerSizes.reduce((sum, size) => sum + size, 0),
+      config: image.config,
+    };
+  }
+
+  #record(found: readonly FoundImage[], records: readonly ImageRecord[], action: 'load' | 'import'): void {
+    const { database, images, publisher } = this.#has;
+    database.transact(() => {
+      for (const [position, record] of records.entries()) {
+        const { references } = found[position]!;
+        images.add(record, references);
+        const [name] = references;
+        publisher.announce({
+          type: 'image',
+          action,
+          actorId: record.imageId,
+          attributes: name === undefined ? {} : { name: familiarReference(parseReference(name)) },
+          timeUnixNano: nowUnixNano(),
+        });
+      }
+    });
+  }
+
+  /** Removes blobs and layers that no image needs. */
+  collect(): void {
+    const { images, content, layers } = this.#has;
+    const all = images.list();
+    content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
+    layers.collect(new Set(all.flatMap((image) => image.chainIds)));
+  }
+}
+
+async function* stoppable(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    signal.throwIfAborted();
+    yield chunk;
+  }
+  signal.throwIfAborted();
+}
+
+async function* counted(chunks: AsyncIterable<Uint8Array>, onBytes: (bytes: number) => void) {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    onBytes(bytes);
+    yield chunk;
+  }
+}

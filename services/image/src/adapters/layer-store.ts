@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto';
+import { chmodSync, closeSync, constants, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncfs } from '@flotilla/linux';
+import type { Database } from '@flotilla/store';
+import { digestMismatch } from '../domain/errors.ts';
+import type { UnpackLimits } from '../unpack/limits.ts';
+import { unpackLayer } from '../unpack/unpack-layer.ts';
+
+/** A layer to have unpacked. */
+export interface LayerRequest {
+  readonly chainId: string;
+  readonly diffId: string;
+  readonly blobPath: string;
+  readonly digest: string;
+}
+
+interface Layer {
+  readonly number: number;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Unpacked layers, once each: `layers/<number>/fs`. A layer is unpacked beside, flushed, renamed, and recorded last; what
+ * has no record at start is removed. Short names keep the mount options of many layers short.
+ */
+export class LayerStore {
+  readonly #folder: string;
+  readonly #database: Database;
+  readonly #limits: UnpackLimits;
+  readonly #layers = new Map<string, Layer>();
+  readonly #unpacking = new Map<string, Promise<Layer>>();
+  /** Layers that a load under way counts on although no image has them yet. */
+  readonly #pinned = new Map<string, number>();
+  #counter = 0;
+
+  constructor(root: string, database: Database, limits: UnpackLimits) {
+    this.#folder = join(root, 'layers');
+    this.#database = database;
+    this.#limits = limits;
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    const rows = database.prepare('SELECT layer_number, chain_id, size_bytes FROM layers').all();
+    for (const row of rows as unknown as { layer_number: number; chain_id: string; size_bytes: number }[]) {
+      this.#layers.set(row.chain_id, { number: row.layer_number, sizeBytes: row.size_bytes });
+    }
+    const known = new Set([...this.#layers.values()].map(({ number }) => String(number)));
+    for (const name of readdirSync(this.#folder)) if (!known.has(name)) this.#discard(name);
+  }
+
+  /** The unpacked root of a layer. */
+  path(chainId: string): string {
+    const layer = this.#layers.get(chainId);
+    if (layer === undefined) throw new Error(`layer ${chainId} is not unpacked`);
+    return join(this.#folder, String(layer.number), 'fs');
+  }
+
+  size(chainId: string): number {
+    return this.#layers.get(chainId)?.sizeBytes ?? 0;
+  }
+
+  /** Keeps layers from collection until the result is disposed. */
+  pin(chainIds: readonly string[]): Disposable {
+    for (const id of chainIds) this.#pinned.set(id, (this.#pinned.get(id) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        for (const id of chainIds) {
+          const left = this.#pinned.get(id)! - 1;
+          if (left === 0) this.#pinned.delete(id);
+          else this.#pinned.set(id, left);
+        }
+      },
+    };
+  }
+
+  /** Makes sure that a layer is unpacked; asked for several times at once, it is done once. */
+  async ensure(request: LayerRequest, onProgress: (bytes: number) => void, signal?: AbortSignal): Promise<number> {
+    const there = this.#layers.get(request.chainId);
+    if (there !== undefined) return there.sizeBytes;
+    const running = this.#unpacking.get(request.chainId);
+    if (running !== undefined) {
+      try {
+        return (await running).sizeBytes;
+      } catch {
+        // The other one may have been cancelled; this one tries for itself.
+        return this.ensure(request, onProgress, signal);
+      }
+    }
+    const started = this.#unpack(request, onProgress, signal);
+    this.#unpacking.set(request.chainId, started);
+    try {
+      return (await started).sizeBytes;
+    } finally {
+      this.#unpacking.delete(request.chainId);
+    }
+  }
+
+  async #unpack(
+    { chainId, diffId, blobPath, digest }: LayerRequest,
+    onProgress: (bytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<Layer> {
+    const name = `new-${process.pid}-${++this.#counter}`;
+    const folder = join(this.#folder, name);
+    const directory = join(folder, 'fs');
+    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    chmodSync(directory, 0o755);
+    try {
+      const unpacked = await unpackLayer(
+        { blobPath, directory, layer: digest, limits: this.#limits },
+        { signal, onProgress },
+      );
+      if (unpacked.diffId !== diffId) throw digestMismatch(`layer ${digest}, uncompressed,`, diffId, unpacked.diffId);
+      flushFileSystem(directory);
+      return this.#record(folder, chainId, unpacked.sizeBytes);
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  #record(folder: string, chainId: string, sizeBytes: number): Layer {
+    return this.#database.transact(() => {
+      const { lastInsertRowid } = this.#database
+        .prepare('INSERT INTO layers (chain_id, size_bytes) VALUES (?, ?)')
+        .run(chainId, sizeBytes);
+      const layer = { number: Number(lastInsertRowid), sizeBytes };
+      renameSync(folder, join(this.#folder, String(layer.number)));
+      this.#database.afterCommit(() => this.#layers.set(chainId, layer));
+      return layer;
+    });
+  }
+
+  /** Removes layers that no image has and nothing counts on. */
+  collect(wanted: ReadonlySet<string>): void {
+    for (const [chainId, { number }] of this.#layers) {
+      if (wanted.has(chainId) || this.#pinned.has(chainId)) continue;
+      this.#database.prepare('DELETE FROM layers WHERE chain_id = ?').run(chainId);
+      this.#layers.delete(chainId);
+      this.#discard(String(number));
+    }
+  }
+
+  /** Out of the way at once, since its number may come again; gone a little later. */
+  #discard(name: string): void {
+    const gone = name.startsWith('gone-') ? name : `gone-${randomUUID()}`;
+    if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
+    void rm(join(this.#folder, gone), { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+  }
+}
+
+function flushFileSystem(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    syncfs(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,68 @@
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { loadConfig, loadPaths, natsUrl, socketPath } from '@flotilla/config';
+import { EventPublisher } from '@flotilla/events';
+import { createLogger } from '@flotilla/log';
+import { serve } from '@flotilla/rpc';
+import { Outbox, openDatabase } from '@flotilla/store';
+import { ContentStore } from './adapters/content-store.ts';
+import { ImageLoader } from './adapters/image-loader.ts';
+import { ImageRemover } from './adapters/image-remover.ts';
+import { LayerStore } from './adapters/layer-store.ts';
+import { SnapshotStore } from './adapters/snapshot-store.ts';
+import { Volumes } from './adapters/volumes.ts';
+import { configSchema } from './config.ts';
+import { imageService } from './server/image-service.ts';
+import { snapshotService } from './server/snapshot-service.ts';
+import { volumeService } from './server/volume-service.ts';
+import { ImageStore } from './store/image-store.ts';
+import { migrations } from './store/schema.ts';
+import { defaultUnpackLimits } from './unpack/limits.ts';
+
+process.umask(0o077);
+const paths = loadPaths();
+const config = loadConfig(configSchema, 'image');
+const log = createLogger({ service: 'image', level: config.log });
+const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+const root = join(paths.root, 'image');
+mkdirSync(root, { recursive: true, mode: 0o700 });
+const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
+
+await using stack = new AsyncDisposableStack();
+const database = stack.use(openDatabase(join(root, 'image.db'), { migrations, durable: true }));
+const outbox = new Outbox(database);
+const publisher = stack.use(new EventPublisher({ outbox, source: 'image', natsUrl: () => natsUrl(paths), log }));
+const limits = {
+  ...defaultUnpackLimits,
+  maxEntries: config.unpackMaxEntries,
+  maxBytes: config.unpackMaxBytes,
+  maxRatio: config.unpackMaxRatio,
+};
+const content = new ContentStore(root);
+const images = new ImageStore(database);
+const layers = new LayerStore(root, database, limits);
+const snapshots = new SnapshotStore(root, images, layers);
+const volumes = new Volumes(root, database, publisher, snapshots);
+const loader = new ImageLoader({
+  database,
+  images,
+  content,
+  layers,
+  publisher,
+  architecture,
+  maxBytes: config.loadMaxBytes,
+});
+const remover = new ImageRemover({ database, images, snapshots, loader, publisher });
+loader.collect();
+publisher.start();
+const implementations = [
+  imageService({ images, content, loader, remover, architecture }),
+  volumeService(volumes),
+  snapshotService(images, snapshots, volumes),
+];
+stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations, service: 'image', log }));
+log.info({ root, images: images.list().length }, 'ready');
+await terminated;
+log.info({}, 'stopping');

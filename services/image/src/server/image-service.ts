@@ -1,0 +1,137 @@
+import { FlotillaError, invalidField } from '@flotilla/errors';
+import { canonicalReference, familiarReference, parseReference } from '@flotilla/oci';
+import {
+  GetImageHistoryResponse,
+  type ImageConfig,
+  ImageServiceService,
+  type ImportImageRequest,
+  ImportImageResponse,
+  LoadImagesResponse,
+} from '@flotilla/proto/flotilla/v1/image';
+import { type Implementation, implement } from '@flotilla/rpc';
+import type { ContentStore } from '../adapters/content-store.ts';
+import type { ImageLoader } from '../adapters/image-loader.ts';
+import type { ImageRemover } from '../adapters/image-remover.ts';
+import { type ImageRecord, parseTime } from '../domain/image.ts';
+import type { ImageStore } from '../store/image-store.ts';
+import { matchesLabels, matchesReference } from './image-filter.ts';
+import { configFromProto, imageToProto } from './to-proto.ts';
+import { streamTransfer } from './transfer.ts';
+
+export interface ImageServiceDependencies {
+  readonly images: ImageStore;
+  readonly content: ContentStore;
+  readonly loader: ImageLoader;
+  readonly remover: ImageRemover;
+  /** GOARCH of this host. */
+  readonly architecture: string;
+}
+
+/** flotilla.v1.ImageService. */
+export function imageService(has: ImageServiceDependencies): Implementation {
+  const { images, content, loader, remover } = has;
+  const toProto = (image: ImageRecord) => imageToProto(image, images.referencesOf(image.imageId));
+  return implement(ImageServiceService, {
+    async *loadImages(requests, { signal }) {
+      const chunks = chunksOf(requests);
+      for await (const event of streamTransfer((onProgress) => loader.load({ chunks, onProgress, signal }))) {
+        if ('progress' in event)
+          yield LoadImagesResponse.create({ event: { $case: 'progress', value: event.progress } });
+        else for (const image of event.result) yield { event: { $case: 'image', value: toProto(image) } };
+      }
+    },
+    async *importImage(requests, { signal }) {
+      const { options, chunks } = await readOptions(requests);
+      const settings = {
+        reference: options.reference === '' ? undefined : canonicalReference(tagged(options.reference)),
+        config: configFromProto(options.config as ImageConfig | undefined),
+        message: options.message,
+        architecture: parsePlatform(options.platform, has.architecture),
+      };
+      for await (const event of streamTransfer((onProgress) =>
+        loader.import({ chunks, onProgress, signal }, settings),
+      )) {
+        if ('progress' in event)
+          yield ImportImageResponse.create({ event: { $case: 'progress', value: event.progress } });
+        else yield { event: { $case: 'image', value: toProto(event.result) } };
+      }
+    },
+    listImages: async ({ references, labels, dangling }) => {
+      const found = images
+        .list()
+        .map((image) => ({ image, names: images.referencesOf(image.imageId) }))
+        .filter(({ names }) => dangling || names.length > 0)
+        .filter(
+          ({ names }) => references.length === 0 || references.some((pattern) => matchesReference(names, pattern)),
+        )
+        .filter(({ image }) => matchesLabels(image.config.config?.Labels ?? {}, labels));
+      const sorted = found
+        .map(({ image, names }) => imageToProto(image, names))
+        .sort((a, b) =>
+          a.createdAtUnixNano < b.createdAtUnixNano ? 1 : a.createdAtUnixNano > b.createdAtUnixNano ? -1 : 0,
+        );
+      return { images: sorted };
+    },
+    getImage: async ({ image }) => {
+      const found = images.resolve(image).image;
+      return { image: toProto(found), configJson: content.read(found.imageId) };
+    },
+    removeImage: async ({ image, force }) => remover.remove(image, force),
+    tagImage: async ({ image, reference }) => {
+      remover.tag(images.resolve(image).image, canonicalReference(tagged(reference)));
+      return {};
+    },
+    getImageHistory: async ({ image }) => historyOf(images.resolve(image).image, images),
+  });
+}
+
+function tagged(text: string) {
+  const reference = parseReference(text);
+  if (reference.digest !== undefined) throw invalidField('reference', 'a name with a tag, without a digest', text);
+  return reference;
+}
+
+function parsePlatform(text: string, host: string): string {
+  if (text === '') return host;
+  const match = /^linux\/([a-z0-9]+)$/.exec(text);
+  if (match === null) throw invalidField('platform', '`linux/` and an architecture, such as `linux/amd64`', text);
+  return match[1]!;
+}
+
+async function* chunksOf(requests: AsyncIterable<{ readonly chunk: Uint8Array }>): AsyncGenerator<Uint8Array> {
+  for await (const { chunk } of requests) yield chunk;
+}
+
+async function readOptions(requests: AsyncIterable<ImportImageRequest>) {
+  const iterator = requests[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done === true || first.value.part?.$case !== 'options') {
+    throw new FlotillaError('invalid_argument', 'the first message of an import must be its options', {
+      reason: 'INVALID_FIELD',
+      metadata: { field: 'options' },
+    });
+  }
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    for await (const { part } of { [Symbol.asyncIterator]: () => iterator }) {
+      if (part?.$case !== 'chunk') throw invalidField('part', 'a chunk, after the first message');
+      yield part.value;
+    }
+  }
+  return { options: first.value.part.value, chunks: chunks() };
+}
+
+function historyOf(image: ImageRecord, images: ImageStore): GetImageHistoryResponse {
+  let layer = 0;
+  const entries = (image.config.history ?? []).map((step) => ({
+    createdAtUnixNano: parseTime(step.created),
+    createdBy: step.created_by ?? '',
+    comment: step.comment ?? '',
+    sizeBytes: BigInt(step.empty_layer === true ? 0 : (image.layerSizes[layer++] ?? 0)),
+    references: [] as string[],
+  }));
+  const last = entries.at(-1);
+  if (last !== undefined) {
+    last.references = images.referencesOf(image.imageId).map((name) => familiarReference(parseReference(name)));
+  }
+  return GetImageHistoryResponse.fromPartial({ entries: entries.reverse() });
+}

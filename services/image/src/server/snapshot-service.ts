@@ -1,0 +1,46 @@
+import { invalidField } from '@flotilla/errors';
+import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
+import { type Implementation, implement } from '@flotilla/rpc';
+import type { SnapshotMounts, SnapshotStore } from '../adapters/snapshot-store.ts';
+import type { Volumes } from '../adapters/volumes.ts';
+import type { ImageStore } from '../store/image-store.ts';
+import { imageToProto } from './to-proto.ts';
+
+/** flotilla.image.v1.SnapshotService: what the supervisor asks for. */
+export function snapshotService(images: ImageStore, snapshots: SnapshotStore, volumes: Volumes): Implementation {
+  return implement(SnapshotServiceService, {
+    resolveImage: async ({ image }) => {
+      const found = images.resolve(image).image;
+      return { image: imageToProto(found, images.referencesOf(found.imageId)) };
+    },
+    prepareSnapshot: async ({ key, imageId }) => ({ mounts: mountsOf(snapshots.prepare(key, imageId)) }),
+    getSnapshotMounts: async ({ key }) => {
+      const found = snapshots.mounts(key);
+      return { mounts: mountsOf(found), layerPaths: [...found.layerPaths], upperPath: found.upperPath };
+    },
+    removeSnapshot: async ({ key }) => {
+      snapshots.remove(key);
+      return {};
+    },
+    listSnapshots: async () => ({ keys: snapshots.keys() }),
+    prepareVolumes: async ({ key, volumes: wishes }) => {
+      for (const { target } of wishes) {
+        if (!target.startsWith('/')) throw invalidField('volumes.target', 'an absolute path', target);
+      }
+      return { volumes: await volumes.prepare(key, wishes) };
+    },
+    releaseVolumes: async ({ key, removeAnonymous }) => {
+      volumes.release(key, removeAnonymous);
+      return {};
+    },
+    readSnapshotFile: async ({ key, path }) => {
+      if (!path.startsWith('/')) throw invalidField('path', 'an absolute path', path);
+      const data = snapshots.readFile(key, path);
+      return { found: data !== undefined, data: data ?? Buffer.alloc(0) };
+    },
+  });
+}
+
+function mountsOf({ mounts }: SnapshotMounts) {
+  return mounts.map(({ type, source, options }) => ({ type, source, options: [...options] }));
+}

@@ -1,0 +1,78 @@
+import { familiarReference, parseReference } from '@flotilla/oci';
+import type { ImageConfigDocument } from '@flotilla/oci/image';
+import { Image, ImageConfig } from '@flotilla/proto/flotilla/v1/image';
+import { Volume } from '@flotilla/proto/flotilla/v1/volume';
+import { type ImageRecord, parseTime } from '../domain/image.ts';
+import type { VolumeRecord } from '../domain/volume.ts';
+
+export function imageToProto(image: ImageRecord, references: readonly string[]): Image {
+  const { config } = image;
+  return Image.fromPartial({
+    imageId: image.imageId,
+    manifestDigest: image.manifestDigest,
+    references: references.map((reference) => familiarReference(parseReference(reference))),
+    sizeBytes: BigInt(image.sizeBytes),
+    createdAtUnixNano: parseTime(config.created),
+    architecture: config.architecture,
+    os: config.os,
+    variant: config.variant ?? '',
+    author: config.author ?? '',
+    comment: config.comment ?? '',
+    config: configToProto(config.config),
+    diffIds: [...image.diffIds],
+  });
+}
+
+function configToProto(config: ImageConfigDocument['config']): ImageConfig {
+  const health = config?.Healthcheck;
+  return ImageConfig.fromPartial({
+    user: config?.User ?? '',
+    exposedPorts: Object.keys(config?.ExposedPorts ?? {}),
+    env: config?.Env ?? [],
+    entrypoint: config?.Entrypoint ?? [],
+    cmd: config?.Cmd ?? [],
+    volumes: Object.keys(config?.Volumes ?? {}),
+    workingDir: config?.WorkingDir ?? '',
+    labels: config?.Labels ?? {},
+    stopSignal: config?.StopSignal ?? '',
+    ...(health == null
+      ? {}
+      : {
+          healthcheck: {
+            test: health.Test ?? [],
+            intervalNanos: BigInt(health.Interval ?? 0),
+            timeoutNanos: BigInt(health.Timeout ?? 0),
+            startPeriodNanos: BigInt(health.StartPeriod ?? 0),
+            retries: health.Retries ?? 0,
+          },
+        }),
+  });
+}
+
+/** The form of the image config document (OCI image-spec, config.md, Properties). */
+export function configFromProto(config: ImageConfig | undefined): NonNullable<ImageConfigDocument['config']> {
+  if (config === undefined) return {};
+  const set = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [key, {}]));
+  return {
+    ...(config.user === '' ? {} : { User: config.user }),
+    ...(config.exposedPorts.length === 0 ? {} : { ExposedPorts: set(config.exposedPorts) }),
+    ...(config.env.length === 0 ? {} : { Env: config.env }),
+    ...(config.entrypoint.length === 0 ? {} : { Entrypoint: config.entrypoint }),
+    ...(config.cmd.length === 0 ? {} : { Cmd: config.cmd }),
+    ...(config.volumes.length === 0 ? {} : { Volumes: set(config.volumes) }),
+    ...(config.workingDir === '' ? {} : { WorkingDir: config.workingDir }),
+    ...(Object.keys(config.labels).length === 0 ? {} : { Labels: config.labels }),
+    ...(config.stopSignal === '' ? {} : { StopSignal: config.stopSignal }),
+  };
+}
+
+export function volumeToProto(volume: VolumeRecord, mountpoint: string): Volume {
+  return Volume.fromPartial({
+    name: volume.name,
+    driver: 'local',
+    labels: { ...volume.labels },
+    mountpoint,
+    createdAtUnixNano: volume.createdAtUnixNano,
+    anonymous: volume.anonymous,
+  });
+}

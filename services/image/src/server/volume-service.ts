@@ -1,0 +1,36 @@
+import { hasReason, invalidField } from '@flotilla/errors';
+import { VolumeServiceService } from '@flotilla/proto/flotilla/v1/volume';
+import { type Implementation, implement } from '@flotilla/rpc';
+import type { Volumes } from '../adapters/volumes.ts';
+import type { VolumeRecord } from '../domain/volume.ts';
+import { matchesLabels } from './image-filter.ts';
+import { volumeToProto } from './to-proto.ts';
+
+/** flotilla.v1.VolumeService. */
+export function volumeService(volumes: Volumes): Implementation {
+  const toProto = (volume: VolumeRecord) => volumeToProto(volume, volumes.path(volume.name));
+  return implement(VolumeServiceService, {
+    createVolume: async ({ name, driver, options, labels }) => {
+      if (driver !== '' && driver !== 'local') throw invalidField('driver', '`local`', driver);
+      const [option] = Object.keys(options);
+      if (option !== undefined) throw invalidField(`options.${option}`, 'absent: the driver has no options yet');
+      return { volume: toProto(volumes.create(name, labels)) };
+    },
+    getVolume: async ({ name }) => ({ volume: toProto(volumes.get(name)) }),
+    listVolumes: async ({ names, labels }) => ({
+      volumes: volumes
+        .list()
+        .filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)))
+        .filter((volume) => matchesLabels(volume.labels, labels))
+        .map(toProto),
+    }),
+    removeVolume: async ({ name, force }) => {
+      try {
+        volumes.remove(name);
+      } catch (error) {
+        if (!force || !hasReason(error, 'VOLUME_NOT_FOUND')) throw error;
+      }
+      return {};
+    },
+  });
+}
