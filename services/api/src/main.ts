@@ -11,22 +11,28 @@ import { configSchema } from './config.ts';
 import { eventService, ownedServices } from './server/services.ts';
 import { systemService } from './server/system-service.ts';
 
-process.umask(0o077);
-const { log: level, deadlineMs, resumeMs } = loadConfig(configSchema, 'api');
-const paths = loadPaths();
-const log = createLogger({ service: 'api', level });
-const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
-await using stack = new AsyncDisposableStack();
-const supervisor = stack.use(connectSupervisor(`unix://${socketPath(paths, 'supervisor')}`, deadlineMs));
-const images = stack.use(connectImages(`unix://${socketPath(paths, 'image')}`, deadlineMs));
-const shims = stack.use(new ShimConnections());
-const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs }).map((one) => stack.use(one));
-const self = ownVersion();
-const probe = () => probeServices(paths, self);
-const system = systemService({ paths, version: engineVersion, facts: readHostFacts(), supervisor, images, probe });
-const listen = socketPath(paths, 'api');
-const implementations = [...owned, eventService(paths), system];
-stack.use(await serve({ socketPath: listen, implementations, service: 'api', log }));
-log.info({ listen }, 'ready');
-await terminated;
-log.info({}, 'stopping');
+async function main(): Promise<void> {
+  process.umask(0o077);
+  const { log: level, deadlineMs, resumeMs } = loadConfig(configSchema, 'api');
+  const paths = loadPaths();
+  const log = createLogger({ service: 'api', level });
+  const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  await using stack = new AsyncDisposableStack();
+  const supervisor = stack.use(connectSupervisor(`unix://${socketPath(paths, 'supervisor')}`, deadlineMs));
+  const images = stack.use(connectImages(`unix://${socketPath(paths, 'image')}`, deadlineMs));
+  const shims = stack.use(new ShimConnections());
+  const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs }).map((one) => stack.use(one));
+  const self = ownVersion();
+  const probe = () => probeServices(paths, self);
+  const system = systemService({ paths, version: engineVersion, facts: readHostFacts(), supervisor, images, probe });
+  const listen = socketPath(paths, 'api');
+  const implementations = [...owned, eventService(paths), system];
+  stack.use(await serve({ socketPath: listen, implementations, service: 'api', log }));
+  log.info({ listen }, 'ready');
+  await terminated;
+  log.info({}, 'stopping');
+}
+
+await main();
+// A connection that a library left behind must not keep a process alive that has stopped listening.
+process.exit(0);
