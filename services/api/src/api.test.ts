@@ -33,8 +33,11 @@ const log = createLogger({ service: 'test', level: 'silent' });
 const stack = new AsyncDisposableStack();
 const deadlineMs = 700;
 const supervisor = stack.use(connectSupervisor(`unix://${socketPath(paths, 'supervisor')}`, deadlineMs));
+const stopping = new AbortController();
 const shims = stack.use(new ShimConnections());
-const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs: 5_000 }).map((one) => stack.use(one));
+const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs: 5_000, stopping: stopping.signal }).map(
+  (one) => stack.use(one),
+);
 stack.use(await serve({ socketPath: socketPath(paths, 'api'), implementations: owned, service: 'api', log }));
 const address = `unix://${socketPath(paths, 'api')}`;
 const containers = stack.use(connect(ContainerServiceService, { address, name: 'api' }));
@@ -370,4 +373,17 @@ test('the launcher is asked over its own protocol, also when its answer comes in
     server.close();
   }
   await assert.rejects(() => askLauncherState(join(folder, 'none.sock'), 500), { reason: 'SERVICE_UNAVAILABLE' });
+});
+
+test('a wait ends when the api begins to stop, with a code that says come back', async () => {
+  stack.use(await startSupervisor());
+  owner.waitAnswers = false;
+  const waiting = containers.waitContainer(
+    { container: containerId, condition: 'WAIT_CONDITION_NOT_RUNNING' },
+    { deadlineMs: Number.POSITIVE_INFINITY },
+  );
+  const refused = assert.rejects(waiting, { code: 'unavailable', reason: 'SERVICE_STOPPING' });
+  while (owner.afterRuns.length < 1) await sleep(5);
+  stopping.abort();
+  await refused;
 });

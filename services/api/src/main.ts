@@ -20,8 +20,11 @@ async function main(): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const supervisor = stack.use(connectSupervisor(`unix://${socketPath(paths, 'supervisor')}`, deadlineMs));
   const images = stack.use(connectImages(`unix://${socketPath(paths, 'image')}`, deadlineMs));
+  const stopping = new AbortController();
   const shims = stack.use(new ShimConnections());
-  const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs }).map((one) => stack.use(one));
+  const owned = ownedServices({ paths, supervisor, shims, deadlineMs, resumeMs, stopping: stopping.signal }).map(
+    (one) => stack.use(one),
+  );
   const self = ownVersion();
   const probe = () => probeServices(paths, self);
   const system = systemService({ paths, version: engineVersion, facts: readHostFacts(), supervisor, images, probe });
@@ -30,6 +33,7 @@ async function main(): Promise<void> {
   stack.use(await serve({ socketPath: listen, implementations, service: 'api', log }));
   log.info({ listen }, 'ready');
   await terminated;
+  stopping.abort();
   log.info({}, 'stopping');
 }
 

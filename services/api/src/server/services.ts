@@ -20,6 +20,8 @@ export interface ServiceOptions {
   readonly shims: ShimConnections;
   readonly deadlineMs: number;
   readonly resumeMs: number;
+  /** Aborted when the process begins to stop. */
+  readonly stopping: AbortSignal;
 }
 
 /** Calls whose answer waits for a container, which may take as long as it likes. */
@@ -27,7 +29,7 @@ const patientCalls = ['stopContainer', 'restartContainer', 'removeContainer'];
 
 /** The public services that have an owner: passed on to it as bytes, but for what the api does itself. */
 export function ownedServices(options: ServiceOptions): (Implementation & Disposable)[] {
-  const { paths, supervisor, shims, deadlineMs, resumeMs } = options;
+  const { paths, supervisor, shims, deadlineMs, resumeMs, stopping } = options;
   const owner = (name: 'supervisor' | 'image' | 'network', service: ServiceShape) => ({
     address: `unix://${socketPath(paths, name)}`,
     name,
@@ -37,7 +39,7 @@ export function ownedServices(options: ServiceOptions): (Implementation & Dispos
     forward(ContainerServiceService, owner('supervisor', ContainerServiceService), {
       attachContainer: attachContainer({ supervisor, shims, resumeMs }),
       streamLogs: streamLogs(supervisor, resumeMs),
-      waitContainer: waitContainer(supervisor, resumeMs),
+      waitContainer: waitContainer(supervisor, resumeMs, stopping),
     }),
     forward(ExecServiceService, owner('supervisor', ExecServiceService), {
       startExec: startExec({ supervisor, shims, resumeMs }),
