@@ -24,6 +24,7 @@ import { containerService } from './server/container-service.ts';
 import { execService } from './server/exec-service.ts';
 import { supervisorService } from './server/supervisor-service.ts';
 import { ContainerStore } from './store/container-store.ts';
+import { LogFlusher } from './store/log-flusher.ts';
 import { migrations } from './store/migrations.ts';
 
 process.umask(0o077);
@@ -36,13 +37,16 @@ const stopped = new AbortController();
 
 const databaseDir = join(paths.root, 'supervisor');
 mkdirSync(databaseDir, { recursive: true, mode: 0o700 });
-// Flushed where the store asks for it.
-const database = stack.use(openDatabase(join(databaseDir, 'supervisor.db'), { migrations, durable: false }));
+const databasePath = join(databaseDir, 'supervisor.db');
+// Flushed where a call's answer depends on it: LogFlusher.
+const database = stack.use(openDatabase(databasePath, { migrations, durable: false }));
+const flusher = stack.use(new LogFlusher(`${databasePath}-wal`));
 const publisher = stack.use(
   new EventPublisher({ outbox: new Outbox(database), source: 'supervisor', natsUrl: () => natsUrl(paths), log }),
 );
 const repository = new ContainerStore({
   database,
+  flush: () => flusher.flush(),
   log,
   announce: ({ containerId, ...event }) => publisher.announce({ ...event, type: 'container', actorId: containerId }),
 });

@@ -1,4 +1,5 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { invalidField } from '@flotilla/errors';
@@ -89,9 +90,9 @@ export class ContainerFiles implements Files {
     return JSON.parse(readFileSync(join(this.shimDir(containerId), 'config.json'), 'utf8')) as Spec;
   }
 
-  removeState(containerId: string): void {
-    rmSync(this.shimDir(containerId), { recursive: true, force: true, maxRetries: 3 });
-    rmSync(this.#stateDir(containerId), { recursive: true, force: true, maxRetries: 3 });
+  async removeState(containerId: string): Promise<void> {
+    const options = { recursive: true, force: true, maxRetries: 3 };
+    await Promise.all([rm(this.shimDir(containerId), options), rm(this.#stateDir(containerId), options)]);
   }
 
   processExists(pid: number): boolean {

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { ContainerCgroup } from '@flotilla/libcontainer';
@@ -89,7 +89,7 @@ export class ShimClients implements Shims, Disposable {
     } finally {
       this.#forget(containerId);
     }
-    rmSync(shimDir(containerId), { recursive: true, force: true, maxRetries: 3 });
+    await rm(shimDir(containerId), { recursive: true, force: true, maxRetries: 3 });
   }
 
   [Symbol.dispose](): void {

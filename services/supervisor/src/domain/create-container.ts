@@ -136,7 +136,8 @@ async function make(engine: Engine, record: ContainerRecord): Promise<ContainerR
     made: { ...draft.made, mounts },
     warnings: [...record.warnings, ...warnings],
   });
-  repository.save({ container: created, events: [containerEvent(created, 'create', engine.now())], durable: true });
+  repository.save({ container: created, events: [containerEvent(created, 'create', engine.now())] });
+  await repository.flush();
   return created;
 }
 
@@ -171,6 +172,6 @@ export async function undoCreate(
   { containerId }: ContainerRecord,
 ): Promise<void> {
   await Promise.all([images.releaseVolumes(containerId, true), images.removeSnapshot(containerId)]);
-  files.removeState(containerId);
+  await files.removeState(containerId);
   repository.remove(containerId, []);
 }

@@ -15,11 +15,13 @@ export interface Repository {
   findByIdempotencyKey(key: string): ContainerRecord | undefined;
   all(): Iterable<ContainerRecord>;
   /**
-   * Stores a container together with what it has to announce: a crash loses both or neither. `durable`: power loss does
-   * not lose it either. Execs given are stored with it.
+   * Stores a container together with what it has to announce: a crash loses both or neither. Execs given are stored with
+   * it.
    */
   save(change: Change): void;
-  /** Forgets a container and its execs, and announces it; survives power loss. */
+  /** Resolves once all that was stored so far survives power loss too. */
+  flush(): Promise<void>;
+  /** Forgets a container and its execs, and announces it. */
   remove(containerId: string, events: readonly ContainerEvent[]): void;
   getExec(execId: string): ExecRecord | undefined;
   execsOf(containerId: string): readonly ExecRecord[];
@@ -33,7 +35,6 @@ export interface Change {
   readonly container?: ContainerRecord;
   readonly execs?: readonly ExecRecord[];
   readonly events?: readonly ContainerEvent[];
-  readonly durable?: boolean;
 }
 
 export interface ImageFacts {
@@ -209,7 +210,7 @@ export interface Files {
   /** The spec of the current run. */
   readSpec(containerId: string): Spec;
   /** Removes all that a container has on disk. */
-  removeState(containerId: string): void;
+  removeState(containerId: string): Promise<void>;
   /** A process with this number is there: cheap, and true for one that is being reaped. */
   processExists(pid: number): boolean;
   /** What a run has come to. */

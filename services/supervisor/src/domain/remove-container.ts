@@ -58,10 +58,11 @@ export async function removeQueued(engine: Engine, containerId: string, removeVo
     await removeParts(engine, removing);
   } catch (error) {
     const text = error instanceof FlotillaError ? error.message : "the engine failed; the supervisor's log says how";
-    repository.save({ container: moveTo(removing, 'dead', { error: text }), durable: true });
+    repository.save({ container: moveTo(removing, 'dead', { error: text }) });
     throw error;
   }
   repository.remove(containerId, [containerEvent(removing, 'destroy', now())]);
+  await repository.flush();
 }
 
 async function removeParts({ images, files }: Engine, record: ContainerRecord): Promise<void> {
@@ -70,6 +71,6 @@ async function removeParts({ images, files }: Engine, record: ContainerRecord): 
   await Promise.all([
     images.removeSnapshot(containerId),
     hasVolumes ? images.releaseVolumes(containerId, removeVolumes) : Promise.resolve(),
+    files.removeState(containerId),
   ]);
-  files.removeState(containerId);
 }

@@ -14,6 +14,7 @@ export async function renameContainer(engine: Engine, reference: string, name: s
     if (taken !== undefined) throw nameTaken(name, taken.containerId);
     const renamed = { ...record, name };
     const events = [containerEvent(renamed, 'rename', now(), { oldName: `/${record.name}` })];
-    repository.save({ container: renamed, events, durable: true });
+    repository.save({ container: renamed, events });
+    await repository.flush();
   });
 }

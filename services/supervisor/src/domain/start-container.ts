@@ -165,7 +165,7 @@ export async function giveUpStart(engine: Engine, containerId: string, error: un
     exitCode: startExitCode(error),
     error: startErrorText(error),
   });
-  repository.save({ container: failed, durable: true });
+  repository.save({ container: failed });
   if (failed.config.autoRemove) {
     await removeQueued(engine, containerId, true).catch((err: unknown) =>
       log.warn({ containerId, err }, 'a container that did not start could not be removed'),

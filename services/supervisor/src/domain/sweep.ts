@@ -20,7 +20,7 @@ async function sweepShims({ files, shims, repository, log, queue }: Engine): Pro
     });
   }
   for (const containerId of files.listStateDirs()) {
-    if (repository.get(containerId) === undefined) files.removeState(containerId);
+    if (repository.get(containerId) === undefined) await files.removeState(containerId);
   }
 }
 

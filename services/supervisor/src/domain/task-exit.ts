@@ -41,7 +41,8 @@ export function recordExit({ repository, leftovers, now }: Engine, containerId: 
   ];
   const execs = cut.map((exec): ExecRecord => ({ ...exec, state: 'exited', exitCode: killedExitCode }));
   leftovers.add(containerId);
-  repository.save({ container: exited, execs, events, durable: true });
+  // Not flushed: the shim's own record of the exit was, and is read again after power loss.
+  repository.save({ container: exited, execs, events });
   return true;
 }
 

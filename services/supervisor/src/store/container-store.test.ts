@@ -20,7 +20,7 @@ class Folder implements Disposable {
     const announce = (event: ContainerEvent) => void events.push(event);
     return {
       database,
-      store: new ContainerStore({ database, announce, log: quiet }),
+      store: new ContainerStore({ database, announce, flush: async () => {}, log: quiet }),
       [Symbol.dispose]: () => database[Symbol.dispose](),
     };
   }
@@ -76,7 +76,7 @@ test('what was stored is read again, field by field', () => {
   {
     using opened = folder.open();
     opened.store.save({ container: base });
-    opened.store.save({ container: live, durable: true });
+    opened.store.save({ container: live });
   }
   using opened = folder.open();
   assert.deepEqual(opened.store.get(base.containerId), live);
@@ -109,6 +109,7 @@ test('a change and its events are one: a failure to announce loses both', () => 
     announce: () => {
       throw new Error('no room');
     },
+    flush: async () => {},
     log: quiet,
   });
   const container = record('a'.repeat(64), 'one');
@@ -186,17 +187,4 @@ test('a row that cannot be read is put aside, the others are there, its name is 
       .map(({ name }) => name),
     ['bad'],
   );
-});
-
-test('only what is asked to be is flushed', () => {
-  using folder = new Folder();
-  using opened = folder.open();
-  const mode = () => (opened.database.prepare('PRAGMA synchronous').get() as { synchronous: number }).synchronous;
-  const during: number[] = [];
-  const store = new ContainerStore({ database: opened.database, announce: () => void during.push(mode()), log: quiet });
-  const container = record('a'.repeat(64), 'one');
-  const events = [{ action: 'create', containerId: container.containerId, attributes: {}, timeUnixNano: 1n }];
-  store.save({ container, events });
-  store.save({ container, events, durable: true });
-  assert.deepEqual([...during, mode()], [1, 2, 1]); // NORMAL, FULL, NORMAL
 });

@@ -8,8 +8,9 @@ import { type ContainerRow, decodeContainer, encodeFixed, encodeStatus } from '.
 import { ExecStore } from './exec-store.ts';
 
 export interface ContainerStoreOptions {
-  /** Opened with `durable: false`: this store asks for a flush where one is due. */
+  /** Opened with `durable: false`: who needs a flush asks for one. */
   readonly database: Database;
+  readonly flush: () => Promise<void>;
   /** Writes an event's row to the outbox, in the transaction under way. */
   readonly announce: (event: ContainerEvent) => void;
   readonly log: Log;
@@ -21,6 +22,7 @@ type Listener = (record: ContainerRecord | undefined) => void;
 export class ContainerStore implements Repository {
   readonly #database: Database;
   readonly #announce: (event: ContainerEvent) => void;
+  readonly #flush: () => Promise<void>;
   readonly #upsert: StatementSync;
   readonly #update: StatementSync;
   readonly #delete: StatementSync;
@@ -31,9 +33,10 @@ export class ContainerStore implements Repository {
   readonly #listeners = new Map<string, Set<Listener>>();
 
   /** Reads everything. Rows that make no sense are put aside. */
-  constructor({ database, announce, log }: ContainerStoreOptions) {
+  constructor({ database, announce, flush, log }: ContainerStoreOptions) {
     this.#database = database;
     this.#announce = announce;
+    this.#flush = flush;
     this.#upsert = database.prepare(
       `INSERT INTO containers (container_id, name, container, image_config, facts, status) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT (container_id) DO UPDATE SET name = excluded.name, container = excluded.container,
@@ -106,8 +109,8 @@ export class ContainerStore implements Repository {
     return this.#byId.values();
   }
 
-  save({ container, execs = [], events = [], durable = false }: Change): void {
-    this.#transact(durable, () => {
+  save({ container, execs = [], events = [] }: Change): void {
+    this.#database.transact(() => {
       if (container !== undefined) this.#write(container);
       for (const exec of execs) this.#execs.write(exec);
       for (const event of events) this.#announce(event);
@@ -119,8 +122,12 @@ export class ContainerStore implements Repository {
     }
   }
 
+  flush(): Promise<void> {
+    return this.#flush();
+  }
+
   remove(containerId: string, events: readonly ContainerEvent[]): void {
-    this.#transact(true, () => {
+    this.#database.transact(() => {
       this.#delete.run(containerId);
       this.#execs.deleteOf(containerId);
       for (const event of events) this.#announce(event);
@@ -155,20 +162,6 @@ export class ContainerStore implements Repository {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#listeners.get(containerId) === listeners) this.#listeners.delete(containerId);
     };
-  }
-
-  /** SQLite flushes the log at a commit only when told so (synchronous = FULL), and with it all earlier commits. */
-  #transact(durable: boolean, work: () => void): void {
-    if (!durable) {
-      this.#database.transact(work);
-      return;
-    }
-    this.#database.exec('PRAGMA synchronous = FULL');
-    try {
-      this.#database.transact(work);
-    } finally {
-      this.#database.exec('PRAGMA synchronous = NORMAL');
-    }
   }
 
   #write(record: ContainerRecord): void {

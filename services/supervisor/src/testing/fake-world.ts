@@ -60,6 +60,7 @@ export class FakeWorld {
       repository: new ContainerStore({
         database: this.database,
         announce: (event) => void this.events.push(event),
+        flush: () => this.step('flush'),
         log: this.log,
       }),
       images: this.#images(),
@@ -198,7 +199,7 @@ export class FakeWorld {
       hostEtc: () => ({ hosts: '', resolvConf: 'nameserver 192.0.2.1\n' }),
       writeBundle: (bundle) => void this.bundles.set(bundle.containerId, bundle),
       readSpec: (containerId) => this.bundles.get(containerId)?.spec as Spec,
-      removeState: (containerId) => void this.bundles.delete(containerId),
+      removeState: async (containerId) => void this.bundles.delete(containerId),
       processExists: () => [...this.tasks.values()].some(({ shimLives }) => shimLives),
       probe: (containerId, run): TaskTruth => {
         const task = this.tasks.get(containerId);

@@ -63,7 +63,7 @@ export class TestEngine implements AsyncDisposable {
       ...process.env,
       FLOTILLA_ROOT: root,
       FLOTILLA_RUN: run,
-      FLOTILLA_LOG: 'debug',
+      FLOTILLA_LOG: process.env.FLOTILLA_LOG ?? 'debug',
       FLOTILLA_NATS_URL: '',
     };
     this.paths = loadPaths(this.#env);
