@@ -18,9 +18,12 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       root[Symbol.dispose]();
     });
 
-    test('runs its command in namespaces of its own and gives its exit code', () => {
+    test('runs its command in namespaces of its own and gives its exit code', async () => {
       const links = namespaces.map((name) => `/proc/{pid}/ns/${name}`);
-      const result = root.run(starter, { args: sh('echo out; echo err >&2; exit 7'), scenario: { lookBefore: links } });
+      const result = await root.run(starter, {
+        args: sh('echo out; echo err >&2; exit 7'),
+        scenario: { lookBefore: links },
+      });
       assert.deepEqual(result.error, undefined);
       assert.equal(result.exitCode, 7);
       assert.equal(result.stdout, 'out\n');
@@ -30,10 +33,10 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       }
     });
 
-    test('is process 1, sees only itself, has its host name, environment, user, umask and working directory', () => {
+    test('is process 1, sees only itself, has its host name, environment, user, umask and working directory', async () => {
       const script =
         'echo $$; hostname; env; id; umask; pwd; cat /proc/self/oom_score_adj; ls -d /proc/[0-9]*; touch /home/u/f; stat -c %u:%g:%a /home/u/f';
-      const result = root.run(starter, {
+      const result = await root.run(starter, {
         args: sh(script),
         process: {
           env: ['PATH=/bin', 'GREETING=hello there'],
@@ -51,8 +54,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.equal(lines.slice(-6).join(' '), '0027 /home/u 500 /proc/1 0:12:640 ');
     });
 
-    test('as another user has no capabilities, the groups it was given and no way to its init', () => {
-      const result = root.run(starter, {
+    test('as another user has no capabilities, the groups it was given and no way to its init', async () => {
+      const result = await root.run(starter, {
         args: sh('id; grep -E "Cap(Prm|Eff|Amb)" /proc/self/status; touch /bin/x'),
         process: { user: { uid: 1000, gid: 1001, additionalGids: [1002] } },
       });
@@ -61,14 +64,14 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.match(result.stderr, /Permission denied/);
     });
 
-    test('has the default capabilities, in all five sets as they were given', () => {
-      const usual = root.run(starter, { args: ['/bin/grep', 'Cap', '/proc/self/status'] });
+    test('has the default capabilities, in all five sets as they were given', async () => {
+      const usual = await root.run(starter, { args: ['/bin/grep', 'Cap', '/proc/self/status'] });
       assert.equal(
         usual.stdout,
         'CapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n',
       );
       const names = ['CAP_NET_BIND_SERVICE'];
-      const ambient = root.run(starter, {
+      const ambient = await root.run(starter, {
         args: ['/bin/grep', 'Cap', '/proc/self/status'],
         process: {
           user: { uid: 1000, gid: 1000 },
@@ -87,8 +90,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       );
     });
 
-    test('is confined by seccomp and no_new_privs', () => {
-      const result = root.run(starter, {
+    test('is confined by seccomp and no_new_privs', async () => {
+      const result = await root.run(starter, {
         args: sh('grep -E "Seccomp:|NoNewPrivs" /proc/self/status; unshare -U true; mount -t tmpfs x /tmp'),
         process: { noNewPrivileges: true },
       });
@@ -97,17 +100,17 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.match(result.stderr, /mount.*ermission/);
     });
 
-    test('cannot see or write what is masked or read-only', () => {
+    test('cannot see or write what is masked or read-only', async () => {
       const script =
         'wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo x > /proc/sys/kernel/msgmax; echo x > /proc/fs/x; echo x > /sys/fs/cgroup/cgroup.procs; touch /sys/x';
-      const result = root.run(starter, { args: sh(script) });
+      const result = await root.run(starter, { args: sh(script) });
       assert.equal(result.stdout, '0\n0\n');
       assert.equal(result.stderr.match(/Read-only file system/g)?.length, 3, result.stderr);
       assert.match(result.stderr, /\/proc\/fs\/x: (nonexistent directory|Read-only)/);
     });
 
-    test('has a read-only root when it asks, with writable mounts on it', () => {
-      const result = root.run(starter, {
+    test('has a read-only root when it asks, with writable mounts on it', async () => {
+      const result = await root.run(starter, {
         args: sh('touch /x; touch /tmp/y && ls /tmp; touch /vol/z; cat /vol/hello'),
         spec: {
           root: { path: 'rootfs', readonly: true },
@@ -123,10 +126,10 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.match(result.stderr, /\/x: Read-only[\s\S]*\/vol\/z: Read-only/);
     });
 
-    test('has the default devices and may use no others', () => {
+    test('has the default devices and may use no others', async () => {
       const script =
         'ls /dev | sort; echo hi > /dev/null && head -c 3 /dev/zero | wc -c; head -c 2 /dev/urandom | wc -c; mknod /tmp/sda b 254 0 && head -c 1 /tmp/sda';
-      const result = root.run(starter, {
+      const result = await root.run(starter, {
         args: ['/bin/busybox', 'sh', '-c', `${script.replaceAll('sort', 'busybox sort')}`],
       });
       const listed = result.stdout.split('\n');
@@ -152,8 +155,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.match(result.stderr, /sda.*Operation not permitted/);
     });
 
-    test('gets devices and sysctls that it asks for', () => {
-      const result = root.run(starter, {
+    test('gets devices and sysctls that it asks for', async () => {
+      const result = await root.run(starter, {
         args: sh('stat -c "%t:%T %a %u" /dev/net/tun; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax'),
         linux: {
           devices: [{ path: '/dev/net/tun', type: 'c', major: 10, minor: 200, fileMode: 0o640, uid: 5, gid: 6 }],
@@ -164,13 +167,13 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.equal(result.stdout, 'a:c8 640 5\n1\n12345\n');
     });
 
-    test('finds the loopback interface up and nothing else in a new network namespace', () => {
-      const result = root.run(starter, { args: sh('cat /proc/net/dev | wc -l; cat /sys/class/net/lo/flags') });
+    test('finds the loopback interface up and nothing else in a new network namespace', async () => {
+      const result = await root.run(starter, { args: sh('cat /proc/net/dev | wc -l; cat /sys/class/net/lo/flags') });
       assert.equal(result.stdout, '3\n0x9\n');
     });
 
-    test('has a terminal of the size asked for as its controlling terminal and console', () => {
-      const result = root.run(starter, {
+    test('has a terminal of the size asked for as its controlling terminal and console', async () => {
+      const result = await root.run(starter, {
         args: sh('tty; stty size; stat -c %t /dev/console; echo told > /dev/tty; echo console > /dev/console'),
         process: { terminal: true },
         scenario: { terminal: { columns: 101, rows: 33 } },
@@ -179,8 +182,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.equal(result.terminal, '/dev/pts/0\r\n33 101\r\n88\r\ntold\r\nconsole\r\n');
     });
 
-    test('takes further processes: same namespaces, groups, confinement, own user and directory', () => {
-      const result = root.run(starter, {
+    test('takes further processes: same namespaces, groups, confinement, own user and directory', async () => {
+      const result = await root.run(starter, {
         args: ['/bin/sleep', '60'],
         scenario: {
           killAfter: true,
@@ -244,16 +247,16 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       [['/bin/true'], '/etc/passwd', 'WORKING_DIR_INVALID', undefined],
       [['/bin/true'], '/etc/passwd/below', 'WORKING_DIR_INVALID', undefined],
     ] as const) {
-      test(`says ${reason} for ${args} in ${cwd}`, () => {
-        const result = root.run(starter, { args, process: { cwd } });
+      test(`says ${reason} for ${args} in ${cwd}`, async () => {
+        const result = await root.run(starter, { args, process: { cwd } });
         assert.equal(result.error?.reason, reason, JSON.stringify(result));
         assert.equal(result.exitCode, exitCode);
       });
     }
 
-    test('holds its limits, and every group is gone afterwards', () => {
+    test('holds its limits, and every group is gone afterwards', async () => {
       const path = `${root.parent}/limits`;
-      const result = root.run(starter, {
+      const result = await root.run(starter, {
         args: sh('for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; true'),
         linux: {
           cgroupsPath: path,
@@ -280,8 +283,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.deepEqual(root.leftCgroups(), []);
     });
 
-    test('that needs more memory than it may have is killed, and that is counted', () => {
-      const result = root.run(starter, {
+    test('that needs more memory than it may have is killed, and that is counted', async () => {
+      const result = await root.run(starter, {
         args: sh('x=$(head -c 50000000 /dev/zero | busybox tr "\\0" x); echo survived'),
         linux: { resources: { memory: { limit: 16 << 20, swap: 16 << 20 } } },
       });
@@ -289,8 +292,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.ok((result.oomKills ?? 0) > 0, JSON.stringify(result));
     });
 
-    test('sets resource limits, and says which it may not raise', () => {
-      const result = root.run(starter, {
+    test('sets resource limits, and says which it may not raise', async () => {
+      const result = await root.run(starter, {
         args: sh('ulimit -n; ulimit -Hn; ulimit -c'),
         process: {
           rlimits: [
@@ -303,8 +306,8 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       assert.deepEqual(result.warnings, []);
     });
 
-    test('shares the namespaces of the host that it does not list', () => {
-      const result = root.run(starter, {
+    test('shares the namespaces of the host that it does not list', async () => {
+      const result = await root.run(starter, {
         args: sh('for one in net pid ipc; do readlink /proc/self/ns/$one; done'),
         linux: { namespaces: [{ type: 'mount' }, { type: 'uts' }] },
       });
@@ -315,12 +318,12 @@ for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
       );
     });
 
-    test('leaves no descriptor of the engine to the program', () => {
-      const result = root.run(starter, { args: sh('ls /proc/self/fd') });
+    test('leaves no descriptor of the engine to the program', async () => {
+      const result = await root.run(starter, { args: sh('ls /proc/self/fd') });
       assert.equal(result.stdout, '0\n1\n2\n3\n'); // 3 is the folder that ls reads
     });
 
-    test('leaves nothing behind', () => {
+    test('leaves nothing behind', async () => {
       assert.deepEqual(root.leftCgroups(), []);
       assert.deepEqual(root.leftMounts(), []);
     });

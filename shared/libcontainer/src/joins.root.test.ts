@@ -36,8 +36,8 @@ describe('a container that shares namespaces', { skip: skipRoot }, () => {
   });
 
   for (const starter of ['fork', 'spawn'] satisfies Starter[]) {
-    test(`joins them by path, and so do its execs (${starter})`, () => {
-      const result = root.run(starter, {
+    test(`joins them by path, and so do its execs (${starter})`, async () => {
+      const result = await root.run(starter, {
         args: ['/bin/sh', '-c', 'echo $$; exec sleep 60'],
         spec: { hostname: undefined },
         linux: joined(['mount', 'cgroup']),
@@ -64,8 +64,8 @@ describe('a container that shares namespaces', { skip: skipRoot }, () => {
     });
   }
 
-  test('makes init by the slow fork when the shim has threads', () => {
-    const result = root.run('fork', {
+  test('makes init by the slow fork when the shim has threads', async () => {
+    const result = await root.run('fork', {
       args: ['/bin/sh', '-c', 'echo $$; cat /proc/self/cgroup'],
       scenario: { threads: true },
     });
@@ -80,9 +80,9 @@ describe('a container that shares namespaces', { skip: skipRoot }, () => {
     );
   });
 
-  test('with a path that is no namespace is refused', () => {
+  test('with a path that is no namespace is refused', async () => {
     for (const path of ['/etc/passwd', '/nowhere', '/proc/self/ns/ipc']) {
-      const result = root.run('fork', {
+      const result = await root.run('fork', {
         linux: { namespaces: [{ type: 'mount' }, { type: 'network', path }, { type: 'uts' }] },
       });
       assert.equal(result.error?.reason, 'CONTAINER_SETUP_FAILED', path);

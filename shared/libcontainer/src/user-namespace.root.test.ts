@@ -22,8 +22,8 @@ describe('a container in a user namespace', { skip: skipRoot }, () => {
   });
   after(() => root[Symbol.dispose]());
 
-  test('is root inside and an ordinary user outside', () => {
-    const result = root.run('fork', {
+  test('is root inside and an ordinary user outside', async () => {
+    const result = await root.run('fork', {
       args: sh(
         'id -u; cat /proc/self/uid_map; echo x > /dev/null; cat /data/passwd; mkdir /etc/new && stat -c %u /etc/new; echo $$; hostname',
       ),
@@ -44,8 +44,8 @@ describe('a container in a user namespace', { skip: skipRoot }, () => {
     assert.notEqual(result.before?.['/proc/{pid}/ns/user'], readlinkSync('/proc/self/ns/user'));
   });
 
-  test('takes execs, and a terminal', () => {
-    const result = root.run('fork', {
+  test('takes execs, and a terminal', async () => {
+    const result = await root.run('fork', {
       args: ['/bin/sleep', '60'],
       linux,
       scenario: {
@@ -65,12 +65,12 @@ describe('a container in a user namespace', { skip: skipRoot }, () => {
     assert.equal(result.execs?.[1]?.terminal, '/dev/pts/0\r\n', JSON.stringify(result.execs?.[1]));
   });
 
-  test('is refused with a clear text where processes are not forked', () => {
-    const result = root.run('spawn', { linux });
+  test('is refused with a clear text where processes are not forked', async () => {
+    const result = await root.run('spawn', { linux });
     assert.equal(result.error?.reason, 'UNSUPPORTED', JSON.stringify(result));
   });
 
-  test('leaves nothing behind', () => {
+  test('leaves nothing behind', async () => {
     assert.deepEqual(root.leftCgroups(), []);
     assert.deepEqual(root.leftMounts(), []);
   });

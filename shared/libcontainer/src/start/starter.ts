@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import {
   CLONE_NEWPID,
+  closeAllBut,
   closeFd,
   isErrno,
   pidfdOpen,
@@ -12,7 +13,7 @@ import {
   waitpid,
 } from '@flotilla/linux';
 import { cloneInto, fork, isSingleThreaded } from '@flotilla/linux/fork';
-import { runWork } from '../child/run-work.ts';
+import { runWork, type Work } from '../child/run-work.ts';
 import { spawnStage } from './spawn-stage.ts';
 import type { Child, PidNamespace, Starter, StartRequest } from './start-request.ts';
 
@@ -23,12 +24,12 @@ export function start(starter: Starter, request: StartRequest): Child {
 }
 
 /** The fast way: born into its groups. Only while this process has one thread. */
-function startByClone({ work, channelFd, pidNamespace, cgroupFd }: StartRequest): Child {
+function startByClone({ work, channelFd, fds, pidNamespace, cgroupFd }: StartRequest): Child {
   const begin = work(cgroupFd !== undefined);
   const flags = pidNamespace.kind === 'new' ? CLONE_NEWPID : 0;
   const request = cgroupFd === undefined ? { flags } : { flags, cgroupFd };
-  if (pidNamespace.kind !== 'joined') return cloneInto(request) ?? runWork(begin, channelFd);
-  return intoPidNamespace(pidNamespace, () => cloneInto(request) ?? runWork(begin, channelFd));
+  if (pidNamespace.kind !== 'joined') return cloneInto(request) ?? runForked(begin, channelFd, fds);
+  return intoPidNamespace(pidNamespace, () => cloneInto(request) ?? runForked(begin, channelFd, fds));
 }
 
 const mostAttempts = 5;
@@ -37,18 +38,24 @@ const mostAttempts = 5;
  * glibc's fork, which knows what other threads hold. A replaced child takes a new pid namespace with it (ENOMEM from
  * then on), so a new one is made for the next attempt.
  */
-function startByFork({ work, channelFd, pidNamespace }: StartRequest): Child {
+function startByFork({ work, channelFd, fds, pidNamespace }: StartRequest): Child {
   const begin = work(false);
   for (let attempt = 1; ; attempt++) {
     try {
       return intoPidNamespace(pidNamespace, () => {
         const pid = fork();
-        return pid === 0 ? runWork(begin, channelFd) : withPidfd(pid);
+        return pid === 0 ? runForked(begin, channelFd, fds) : withPidfd(pid);
       });
     } catch (error) {
       if (!isErrno(error, 'ENOMEM') || attempt === mostAttempts) throw error;
     }
   }
+}
+
+/** Without the parent's descriptors: with a copy of its end of the channel a child would not notice that it has gone. */
+function runForked(work: Work, channelFd: number, fds: readonly number[]): never {
+  closeAllBut([channelFd, ...fds]);
+  return runWork(work, channelFd);
 }
 
 /** Children made by `work` are in the namespace, this process stays where it is: pid_namespaces(7). */

@@ -1,15 +1,14 @@
-// Runs one container as a shim would, in a forked process of one thread (or, as the fallback does, in this one), and writes
-// what happened as JSON. `run-container.ts <scenario file> <result file>`; started by the tests.
-import { closeSync, openSync, readFileSync, readlinkSync, readSync, writeFileSync } from 'node:fs';
-import { exitNow, isErrno, waitPidfd, waitpid } from '@flotilla/linux';
+// Runs containers as shims would, each in a forked process of one thread (or, as the fallback does, in this one), and
+// writes what happened as JSON. A line on standard input names a folder with a scenario; a line says that it is done.
+import { closeSync, openSync, readFileSync, readlinkSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { exitNow, isErrno, POLLIN, poll, readFd, waitPidfd, waitpid } from '@flotilla/linux';
 import { fork } from '@flotilla/linux/fork';
 import type { Process } from '@flotilla/oci';
 import { type CreatedInit, createInit, preloadRuntime, startExec } from '../index.ts';
 import { toErrorMessage } from '../setup-error.ts';
 import type { ExecResult, Result, Scenario } from './scenario.ts';
 
-const [scenarioFile, resultFile] = process.argv.slice(2) as [string, string];
-const scenario = JSON.parse(readFileSync(scenarioFile, 'utf8')) as Scenario;
+let scenario: Scenario;
 
 function run(): Result {
   const out = capture('init');
@@ -117,7 +116,7 @@ function lookAt(path: string): string {
   return /\/(ns\/\w+|root|exe)$/.test(path) ? readlinkSync(path) : readFileSync(path, 'utf8').trim();
 }
 
-function runAndWrite(): void {
+function runAndWrite(resultFile: string): void {
   let result: Result;
   try {
     result = run();
@@ -127,13 +126,28 @@ function runAndWrite(): void {
   writeFileSync(resultFile, JSON.stringify(result));
 }
 
-preloadRuntime();
-if (scenario.starter === 'spawn' || scenario.threads) runAndWrite();
-else {
-  const shim = fork();
-  if (shim === 0) {
-    runAndWrite();
-    exitNow(0);
+function runFolder(folder: string): void {
+  scenario = JSON.parse(readFileSync(`${folder}/scenario.json`, 'utf8')) as Scenario;
+  if (scenario.starter === 'spawn' || scenario.threads) {
+    runAndWrite(`${folder}/result.json`);
+    return;
   }
-  process.exitCode = waitpid(shim).exitCode;
+  const shim = fork();
+  if (shim !== 0) {
+    waitpid(shim);
+    return;
+  }
+  runAndWrite(`${folder}/result.json`);
+  exitNow(0);
+}
+
+preloadRuntime();
+const line = Buffer.alloc(4096);
+for (;;) {
+  poll([{ fd: 0, events: POLLIN }], -1);
+  const length = readFd(0, line);
+  if (length === 0) break;
+  if (length === undefined) continue;
+  runFolder(line.toString('utf8', 0, length).trim());
+  writeSync(1, 'done\n');
 }

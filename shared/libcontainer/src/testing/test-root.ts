@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chownSync,
   copyFileSync,
@@ -81,6 +82,8 @@ export class TestRoot implements Disposable {
   /** Of the writable layers. */
   owner = 0;
   #count = 0;
+  /** One for each way, for all tests: Node.js takes its time to start. */
+  readonly #runners: Partial<Record<Starter, ChildProcess>> = {};
 
   constructor() {
     for (const name of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'home'])
@@ -93,7 +96,7 @@ export class TestRoot implements Disposable {
   }
 
   /** The usual container with changes, run to its end. */
-  run(starter: Starter, change: Change = {}): Result {
+  async run(starter: Starter, change: Change = {}): Promise<Result> {
     const name = `c${this.#count++}`;
     const bundleDir = join(this.dir, name);
     for (const folder of ['upper', 'work']) {
@@ -144,20 +147,14 @@ export class TestRoot implements Disposable {
     return JSON.parse(JSON.stringify(made)) as Spec; // as it comes from a file: what is undefined is not there
   }
 
-  #start(scenario: Scenario): Result {
-    const [scenarioFile, resultFile] = [
-      join(scenario.bundleDir, 'scenario.json'),
-      join(scenario.bundleDir, 'result.json'),
-    ];
-    writeFileSync(scenarioFile, JSON.stringify(scenario));
-    const program = join(import.meta.dirname, 'run-container.ts');
-    const flags = scenario.starter === 'fork' ? ['--single-threaded', '--v8-pool-size=0'] : [];
-    const { stderr, status } = spawnSync(process.execPath, [...flags, program, scenarioFile, resultFile], {
-      encoding: 'utf8',
-      timeout: 30_000,
-    });
-    if (!existsSync(resultFile)) throw new Error(`the test's shim ended with ${status}: ${stderr}`);
-    return JSON.parse(readFileSync(resultFile, 'utf8')) as Result;
+  async #start(scenario: Scenario): Promise<Result> {
+    writeFileSync(join(scenario.bundleDir, 'scenario.json'), JSON.stringify(scenario));
+    this.#runners[scenario.starter] ??= startRunner(scenario.starter);
+    const runner = this.#runners[scenario.starter]!;
+    if (runner.exitCode !== null) throw new Error(`the tests' shim has ended with ${runner.exitCode}`);
+    runner.stdin?.write(`${scenario.bundleDir}\n`);
+    await Promise.race([once(runner.stdout!, 'data'), once(runner, 'exit')]);
+    return JSON.parse(readFileSync(join(scenario.bundleDir, 'result.json'), 'utf8')) as Result;
   }
 
   /** cgroups of this file's containers that are still there. */
@@ -179,7 +176,14 @@ export class TestRoot implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const runner of Object.values(this.#runners)) runner.kill('SIGKILL');
     for (const { mountPoint } of readHierarchies()) removeGroup(mountPoint + this.parent);
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+function startRunner(starter: Starter): ChildProcess {
+  const flags = starter === 'fork' ? ['--single-threaded', '--v8-pool-size=0'] : [];
+  const program = join(import.meta.dirname, 'run-container.ts');
+  return spawn(process.execPath, [...flags, program], { stdio: ['pipe', 'pipe', 'inherit'] });
 }
