@@ -35,6 +35,19 @@ export function step<T>(doing: string, work: () => T): T {
   }
 }
 
+/** Cleans up after an error; if that fails too, the first error says so. Returns what to throw. */
+export function cleanedUp(error: unknown, cleanUp: () => void): unknown {
+  try {
+    cleanUp();
+    return error;
+  } catch (second) {
+    const { code, message, reason, metadata } = setupError('set up the container', error);
+    const cleanup = second instanceof Error ? second.message : String(second);
+    const text = `${message}; and cleaning up failed: ${cleanup}`;
+    return new FlotillaError(code, text, { reason, metadata: { ...metadata, cleanup }, cause: error });
+  }
+}
+
 /** For the way from the child to its parent. */
 export function toErrorMessage(error: unknown): ErrorMessage {
   const { code, message, reason, metadata } = setupError('set up the container', error);

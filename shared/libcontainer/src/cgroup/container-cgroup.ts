@@ -3,7 +3,7 @@ import { FlotillaError, invalidField } from '@flotilla/errors';
 import { isErrno, kill, SIGKILL } from '@flotilla/linux';
 import type { LinuxResources } from '@flotilla/oci';
 import type { CgroupEntry } from '../child/enter-namespaces.ts';
-import { step } from '../setup-error.ts';
+import { cleanedUp, step } from '../setup-error.ts';
 import { ResourceWriter } from './apply-resources.ts';
 import {
   makeGroup,
@@ -49,8 +49,7 @@ export class ContainerCgroup {
       group.#warnings = group.update(resources);
       return group;
     } catch (error) {
-      group.remove();
-      throw error;
+      throw cleanedUp(error, () => group.remove());
     }
   }
 

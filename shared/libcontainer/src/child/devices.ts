@@ -14,7 +14,7 @@ import {
 import type { DevicePlan } from '../plan/init-plan.ts';
 import { step } from '../setup-error.ts';
 import { attach, refused } from './attach.ts';
-import { ensureFile, ensureFolder, splitPath } from './root-paths.ts';
+import { ensureFile, ensureFolder, findInRoot, splitPath } from './root-paths.ts';
 
 const typeBits = { c: constants.S_IFCHR, b: constants.S_IFBLK, p: constants.S_IFIFO } as const;
 
@@ -76,14 +76,22 @@ const links: readonly (readonly [target: string, name: string])[] = [
   ['/proc/self/fd/1', 'stdout'],
   ['/proc/self/fd/2', 'stderr'],
   ['pts/ptmx', 'ptmx'],
-  ['/proc/kcore', 'core'],
 ];
+
+const kcoreLink = ['/proc/kcore', 'core'] as const;
+
+/** A kernel may be built without it. */
+function hasKcore(rootFd: number): boolean {
+  const fd = findInRoot(rootFd, '/proc/kcore');
+  if (fd !== undefined) closeFd(fd);
+  return fd !== undefined;
+}
 
 /** The links of /dev: config-linux.md, Default Devices, and runtime-linux.md, Dev symbolic links. */
 export function makeDeviceLinks(rootFd: number): void {
   const devFd = ensureFolder(rootFd, '/dev', true);
   try {
-    for (const [target, name] of links) {
+    for (const [target, name] of hasKcore(rootFd) ? [...links, kcoreLink] : links) {
       try {
         symlinkat(target, devFd, name);
       } catch (error) {

@@ -10,7 +10,10 @@ const nullDevice = { type: 'c', major: 1, minor: 3 } as const;
 /** The host's /dev/null as a detached mount; proven to be it before anything is hidden under it (CVE-2025-31133). */
 export function openNullDevice(): number {
   const fd = openTree('/dev/null');
-  if (isDevice(fd, nullDevice)) return fd;
+  if (isDevice(fd, nullDevice)) {
+    setMountAttributes(fd, { set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC });
+    return fd;
+  }
   closeFd(fd);
   throw refused('/dev/null', "the host's /dev/null is not the null device");
 }
@@ -52,7 +55,7 @@ class Masks {
         type: 'tmpfs',
         source: 'tmpfs',
         options: ['nr_blocks=1', 'nr_inodes=1'],
-        attributes: MOUNT_ATTR_RDONLY,
+        attributes: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
       });
       attach(this.#folder, targetFd, path);
       return;

@@ -17,7 +17,7 @@ import { openChannel, type ParentChannel } from '../channel.ts';
 import type { Work } from '../child/run-work.ts';
 import { type InitPlan, planInit, type RootfsMount } from '../plan/init-plan.ts';
 import type { ContainerStdio } from '../plan/process-plan.ts';
-import { step, unsupported } from '../setup-error.ts';
+import { cleanedUp, step, unsupported } from '../setup-error.ts';
 import type { Child, PidNamespace, Starter } from './start-request.ts';
 import { discard, start } from './starter.ts';
 
@@ -76,9 +76,10 @@ export function createInit(options: InitOptions): CreatedInit {
   try {
     return new Creation(plan, cgroup, options.starter).run();
   } catch (error) {
-    cgroup.killAll();
-    cgroup.remove();
-    throw error;
+    throw cleanedUp(error, () => {
+      cgroup.killAll();
+      cgroup.remove();
+    });
   }
 }
 
