@@ -1,5 +1,14 @@
 import { fstatSync } from 'node:fs';
-import { closeFd, MOUNT_ATTR_RDONLY, openFileSystem, openTree, openTreeOf, setMountAttributes } from '@flotilla/linux';
+import {
+  closeFd,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  openFileSystem,
+  openTree,
+  openTreeOf,
+  setMountAttributes,
+} from '@flotilla/linux';
 import { step } from '../setup-error.ts';
 import { attach, refused } from './attach.ts';
 import { isDevice } from './devices.ts';
