@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describe, test } from 'node:test';
@@ -115,6 +115,15 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.equal(existsSync(`/proc/${task.initPid}`), false);
       assert.deepEqual(rig.cgroups(), []);
       assert.deepEqual(supervisor.reports, []);
+    });
+
+    test('takes a container with it that was not started, should it be killed', async () => {
+      await using rig = new ShimRig(forkMode);
+      const task = await rig.launch(sh('echo never'));
+      process.kill(task.shimPid, 'SIGKILL');
+      for (let i = 0; i < 200 && existsSync(`/proc/${task.initPid}`); i++) await sleep(10);
+      assert.equal(existsSync(`/proc/${task.initPid}`), false);
+      rmSync(task.shimDir, { recursive: true });
     });
 
     test('freezes and thaws, and kills what is frozen', async () => {

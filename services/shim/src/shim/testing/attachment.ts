@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AttachRequest, type AttachStart } from '@flotilla/proto/flotilla/shim/v1/shim';
-import type { ShimClient } from './shim-rig.ts';
+import { AttachRequest, type AttachStart, type ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
+import type { Client } from '@flotilla/rpc';
+
+/** A shim's client. */
+export type ShimClient = Client<typeof ShimServiceService>;
 
 /** One Attach call. */
 export class Attachment {

@@ -37,9 +37,9 @@ import {
   ShimServiceService,
   StartExecRequest,
 } from '@flotilla/proto/flotilla/shim/v1/shim';
-import { type Client, connect } from '@flotilla/rpc';
+import { connect } from '@flotilla/rpc';
 import { findFrame } from '../../launcher/frame.ts';
-import { Attachment } from './attachment.ts';
+import { Attachment, type ShimClient } from './attachment.ts';
 import { ReportRecorder } from './report-recorder.ts';
 
 const starter = fileURLToPath(new URL('start-shim.ts', import.meta.url));
@@ -48,9 +48,6 @@ const applets = 'sh cat echo head id kill ls seq sleep stty true false dd yes ps
 // Of all shims of a test file: without it each would strip and compile everything anew.
 const compileCache = mkdtempSync(join(tmpdir(), 'fl-cache-'));
 process.on('exit', () => rmSync(compileCache, { recursive: true, force: true }));
-
-/** A shim's client. */
-export type ShimClient = Client<typeof ShimServiceService>;
 
 /** What a task is to be, besides the usual. */
 export interface TaskPlan {
