@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { loadPaths, type Paths } from '@flotilla/config';
+import { removeEmptyCgroups } from '../src/empty-cgroups.ts';
 import { runClient } from '../src/engine.ts';
 import { instanceFiles } from '../src/instance-files.ts';
 import { endProcess } from '../src/kept-process.ts';
@@ -44,4 +45,5 @@ const anyRuns = findRecordedProcess(instanceFiles(paths), 'api') !== undefined;
 if (values.containers && anyRuns && !(await stopContainers(paths))) process.exitCode = 1;
 if (values.containers && !anyRuns) say('containers cannot be stopped while the engine is down: run up first');
 const count = await stopServices(paths);
+removeEmptyCgroups(paths.instance);
 say(count === 0 ? 'nothing ran' : `stopped ${count} processes of the engine; containers, if any, go on`);

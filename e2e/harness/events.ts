@@ -22,7 +22,8 @@ export async function storedEvents(engine: Engine): Promise<readonly SeenEvent[]
   try {
     const { state } = await (await nats.jetstreamManager()).streams.info('FLOTILLA_EVENTS');
     if (state.messages === 0) return [];
-    const consumer = await nats.jetstream().consumers.get('FLOTILLA_EVENTS', { deliver_policy: DeliverPolicy.All });
+    const start = { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: 1 };
+    const consumer = await nats.jetstream().consumers.get('FLOTILLA_EVENTS', start);
     const events: SeenEvent[] = [];
     for await (const message of await consumer.consume()) {
       const { id, data } = message.json<{ id: string; data: Omit<SeenEvent, 'sequence' | 'id'> }>();
