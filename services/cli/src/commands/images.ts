@@ -3,7 +3,7 @@ import { invalidField } from '@flotilla/errors';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { parseFilters } from '../filters.ts';
-import { digestColumn, imageColumns, imageRows } from '../format/images.ts';
+import { digestColumn, imageColumns, imageRows, matchesReference } from '../format/images.ts';
 import { renderList } from '../format/table.ts';
 import { repeated } from './repeated.ts';
 
@@ -34,15 +34,19 @@ async function listImages(reference: string | undefined, flags: ImagesFlags): Pr
   if (dangling !== undefined && !['true', 'false'].includes(dangling)) {
     throw invalidField('--filter dangling', 'true or false', dangling);
   }
+  const references = [...(filters.get('reference') ?? []), ...(reference === undefined ? [] : [reference])];
   const { images } = await withEngine((engine) =>
     engine.images.listImages({
-      references: [...(filters.get('reference') ?? []), ...(reference === undefined ? [] : [reference])],
+      references,
       labels: filters.get('label') ?? [],
       dangling: dangling === 'true' || (flags.all === true && dangling !== 'false'),
     }),
   );
   const wanted = dangling === 'true' ? images.filter(({ references }) => references.length === 0) : images;
-  const rows = wanted.flatMap((image) => imageRows(image, { truncate: flags.trunc, nowMs: Date.now() }));
+  // An image that matches may have other references, which were not asked for.
+  const rows = wanted
+    .flatMap((image) => imageRows(image, { truncate: flags.trunc, nowMs: Date.now() }))
+    .filter((row) => matchesReference(row, references));
   const [repository, tag, ...rest] = imageColumns;
   const columns =
     flags.digests === true && repository !== undefined && tag !== undefined

@@ -5,7 +5,7 @@ import { Image } from '@flotilla/proto/flotilla/v1/image';
 import { formatSection } from '../commands/explain.ts';
 import { containerColumns, containerRow, formatPorts, formatStatus } from './containers.ts';
 import { formatDuration, formatSize, formatTimestamp } from './human.ts';
-import { imageRows, splitReference } from './images.ts';
+import { imageRows, matchesReference, splitReference } from './images.ts';
 import { toProtoJson } from './proto-json.ts';
 import { renderList } from './table.ts';
 import { fillTemplate } from './template.ts';
@@ -158,3 +158,19 @@ test('a chapter of explain keeps the lines of a value under each other', () => {
     ['Groups', '  pids.max  max  /a', '  list      one  /b', '            two', ''].join('\n'),
   );
 });
+
+const references: readonly (readonly [pattern: string, matches: boolean])[] = [
+  ['team/debian', true],
+  ['team/debian:12', true],
+  ['team/*', true],
+  ['team/deb*:1?', true],
+  ['debian', false],
+  ['team/debian:1', false],
+  ['*', false],
+  ['team/debia.', false],
+];
+for (const [pattern, matches] of references) {
+  test(`images ${pattern} ${matches ? 'shows' : 'leaves out'} team/debian:12`, () => {
+    assert.equal(matchesReference({ Repository: 'team/debian', Tag: '12' }, [pattern]), matches);
+  });
+}

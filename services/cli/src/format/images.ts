@@ -40,3 +40,21 @@ export function splitReference(reference: string | undefined): { readonly reposi
   if (colon <= name.lastIndexOf('/')) return { repository: name, tag: '<none>' };
   return { repository: name.slice(0, colon), tag: name.slice(colon + 1) };
 }
+
+/** Whether a row is one that `images NAME` asks for: by repository, or by repository and tag; `*` and `?` as in file names. */
+export function matchesReference({ Repository = '', Tag = '' }: Row, patterns: readonly string[]): boolean {
+  if (patterns.length === 0) return true;
+  return patterns.some((pattern) => {
+    const { repository, tag } = splitReference(pattern);
+    const repositoryMatches = globMatches(repository, Repository);
+    return repositoryMatches && (tag === '<none>' || globMatches(tag, Tag));
+  });
+}
+
+function globMatches(pattern: string, text: string): boolean {
+  const source = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '[^/]*')
+    .replaceAll('?', '[^/]');
+  return new RegExp(`^${source}$`).test(text);
+}

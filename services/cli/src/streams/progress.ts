@@ -1,7 +1,7 @@
 import process from 'node:process';
 import type { TransferProgress } from '@flotilla/proto/flotilla/v1/image';
 import type { MultiBar, SingleBar } from 'cli-progress';
-import { formatSize } from '../format/human.ts';
+import { ellipsis, formatSize } from '../format/human.ts';
 
 /** Shows how far the parts of a transfer have come. */
 export interface ProgressView extends Disposable {
@@ -24,7 +24,11 @@ function barsView(bars: MultiBar): ProgressView {
   return {
     show({ part, status, currentBytes, totalBytes }) {
       const total = Number(totalBytes) || Math.max(Number(currentBytes), 1);
-      const payload = { part, status: status.padEnd(10), size: formatSize(currentBytes) };
+      const payload = {
+        part: ellipsis(part, 24).padEnd(24),
+        status: status.padEnd(10),
+        size: formatSize(currentBytes),
+      };
       const bar = byPart.get(part) ?? bars.create(total, 0, payload);
       byPart.set(part, bar);
       bar.setTotal(total);
