@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
-import { preloadRuntime } from '@flotilla/libcontainer';
+import { ContainerCgroup, preloadRuntime } from '@flotilla/libcontainer';
 import {
   defaultCapabilities,
   defaultDeviceRules,
@@ -11,6 +11,7 @@ import {
   defaultReadonlyPaths,
   toCapabilitySets,
 } from '@flotilla/libcontainer/defaults';
+import { exitNow } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { Spec } from '@flotilla/oci';
 import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
@@ -34,8 +35,15 @@ const containerId = 'rehearsal';
  */
 export async function rehearse(log: Logger): Promise<void> {
   preloadRuntime();
-  const folder = mkdtempSync(join(process.env.FLOTILLA_RUN ?? tmpdir(), 'rehearsal-'));
+  const folder = join(process.env.FLOTILLA_RUN ?? '/run/flotilla', 'rehearsal');
+  let isToEnd = false;
+  const onTerm = (): void => {
+    isToEnd = true; // Not in the middle of it: a container would be left.
+  };
+  process.on('SIGTERM', onTerm);
   try {
+    removeRemains(folder);
+    mkdirSync(folder, { mode: 0o700 });
     await using _supervisor = await serveSupervisor(join(folder, 'supervisor.sock'), log);
     for (let round = 0; round < rounds; round++) {
       await runOnce(join(folder, String(round)), folder);
@@ -43,10 +51,28 @@ export async function rehearse(log: Logger): Promise<void> {
     }
   } catch (err) {
     log.warn({ err }, 'the rehearsal did not work: shims start more slowly');
-  } finally {
-    rmSync(folder, { recursive: true });
-    forgetShim();
   }
+  try {
+    removeRemains(folder);
+  } catch (err) {
+    log.warn({ err }, 'something of the rehearsal is left');
+  }
+  forgetShim();
+  process.off('SIGTERM', onTerm);
+  if (isToEnd) exitNow(0);
+}
+
+/** Of this rehearsal, or of one in whose middle a launcher of this instance was killed. */
+function removeRemains(folder: string): void {
+  const cgroup = ContainerCgroup.open(cgroupPath(folder));
+  cgroup.killAll();
+  cgroup.remove();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** One for each instance, and known to its next launcher. */
+function cgroupPath(folder: string): string {
+  return `/flotilla-rehearsal-${createHash('sha256').update(folder).digest('hex').slice(0, 8)}`;
 }
 
 /** The template is no shim, nor is one round the other: what a shim listens to is not for them. */
@@ -127,18 +153,18 @@ function writeBundle(shimDir: string, folder: string): void {
     supervisorAddress: `unix://${folder}/supervisor.sock`,
     logLevel: 'warn',
   });
-  writeFileSync(join(shimDir, 'config.json'), JSON.stringify(spec()));
+  writeFileSync(join(shimDir, 'config.json'), JSON.stringify(spec(folder)));
   writeFileSync(join(shimDir, 'task.json'), JSON.stringify(TaskOptions.toJSON(options)));
 }
 
-function spec(): Spec {
+function spec(folder: string): Spec {
   return {
     ociVersion: '1.2.0',
     hostname: containerId,
     process: shell('echo ready; read line; echo "$line"'),
     mounts: defaultMounts,
     linux: {
-      cgroupsPath: `/flotilla-rehearsal-${process.pid}`,
+      cgroupsPath: cgroupPath(folder),
       namespaces: (['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'] as const).map((type) => ({ type })),
       resources: { devices: defaultDeviceRules },
       maskedPaths: defaultMaskedPaths,
