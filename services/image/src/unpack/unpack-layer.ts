@@ -34,17 +34,23 @@ export async function unpackLayer(request: UnpackRequest, options: UnpackOptions
   worker.on('error', reject);
   worker.on('exit', onExit);
   signal?.addEventListener('abort', onAbort, { once: true });
+  // Ours one by one: removeAllListeners() takes Node's own too, and a thread that is used again would never be heard.
+  const stopListening = () => {
+    worker.off('message', onMessage);
+    worker.off('error', reject);
+    worker.off('exit', onExit);
+  };
   worker.postMessage(request);
   try {
     const result = await promise;
-    worker.removeAllListeners();
+    stopListening();
     if (idle.length < keptIdle) idle.push(worker);
     else await worker.terminate();
     worker.unref();
     return result;
   } catch (error) {
     // It may be in the middle of something: what it holds goes with it.
-    worker.removeAllListeners();
+    stopListening();
     await worker.terminate();
     throw error;
   } finally {
