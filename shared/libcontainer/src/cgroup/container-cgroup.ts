@@ -65,12 +65,12 @@ export class ContainerCgroup {
 
   #make(): void {
     for (const hierarchy of this.#hierarchies) {
-      let parent = hierarchy.mountPoint;
-      for (const part of this.path.slice(1).split('/')) {
-        const group = `${parent}/${part}`;
-        if (makeGroup(group) && hierarchy.controllers.includes('cpuset') && hierarchy.version === 1)
-          inheritCpuset(parent, group);
-        parent = group;
+      try {
+        makeIn(hierarchy, this.path); // nearly always the parents are there
+      } catch (error) {
+        if (!isErrno(error, 'ENOENT')) throw error;
+        const parts = this.path.slice(1).split('/');
+        for (let depth = 1; depth <= parts.length; depth++) makeIn(hierarchy, `/${parts.slice(0, depth).join('/')}`);
       }
     }
   }
@@ -203,6 +203,13 @@ export class ContainerCgroup {
     );
     return found && this.#folder(found);
   }
+}
+
+function makeIn({ mountPoint, controllers, version }: Hierarchy, path: string): void {
+  const group = mountPoint + path;
+  const isNew = makeGroup(group);
+  if (isNew && version === 1 && controllers.includes('cpuset'))
+    inheritCpuset(group.slice(0, group.lastIndexOf('/')), group);
 }
 
 /** A v1 cpuset is born empty and takes nobody in until it has processors and memory. */
