@@ -51,3 +51,17 @@ test('it is not made again when it is refused, when the time is over, or when th
   await assert.rejects(() => retryWhileUnavailable(failing(away), { signal: AbortSignal.abort() }), away);
   assert.equal(calls, 1);
 });
+
+test('what nobody answered in time is not asked again where only a lost answer is', async () => {
+  let calls = 0;
+  const overdue = new FlotillaError('unavailable', 'late', {
+    reason: 'SERVICE_UNAVAILABLE',
+    metadata: { service: 'image', deadlineMs: '10000' },
+  });
+  const call = async () => {
+    calls++;
+    throw overdue;
+  };
+  await assert.rejects(() => retryWhileUnavailable(call, { onlyLost: true }), overdue);
+  assert.equal(calls, 1);
+});

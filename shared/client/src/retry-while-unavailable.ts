@@ -10,6 +10,8 @@ export interface RetryOptions {
   readonly signal?: AbortSignal;
   /** For how long after the first failure it is tried again; 30 s when absent. */
   readonly forMs?: number;
+  /** Tries again only what was lost on the way, not what nobody answered in time: the user has waited long enough then. */
+  readonly onlyLost?: boolean;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface RetryOptions {
  */
 export async function retryWhileUnavailable<T>(
   call: () => Promise<T>,
-  { signal, forMs = 30_000 }: RetryOptions = {},
+  { signal, forMs = 30_000, onlyLost = false }: RetryOptions = {},
 ): Promise<T> {
   let endsAt: number | undefined;
   for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
@@ -26,8 +28,14 @@ export async function retryWhileUnavailable<T>(
       return await call();
     } catch (error) {
       endsAt ??= Date.now() + forMs;
-      if (!isUnavailable(error) || Date.now() > endsAt || signal?.aborted === true) throw error;
+      const again = isUnavailable(error) && !(onlyLost && isOverdue(error));
+      if (!again || Date.now() > endsAt || signal?.aborted === true) throw error;
     }
     await sleep(pauseMs, undefined, signal === undefined ? {} : { signal });
   }
+}
+
+/** Somebody waited for its answer as long as the deadline allowed. */
+function isOverdue(error: unknown): boolean {
+  return error instanceof FlotillaError && error.metadata.deadlineMs !== undefined;
 }

@@ -47,7 +47,7 @@ export async function createContainer(
   cidfile: string | undefined,
 ): Promise<CreateContainerResponse> {
   using file = openIdFile(cidfile);
-  const created = await retryWhileUnavailable(() => engine.containers.createContainer(request), { forMs: 10_000 });
+  const created = await retryWhileUnavailable(() => engine.containers.createContainer(request), { onlyLost: true });
   file.write(created.containerId);
   for (const warning of created.warnings) warn(warning);
   return created;

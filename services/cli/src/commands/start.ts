@@ -35,7 +35,9 @@ export function startCommand(): Command {
 }
 
 async function start(engine: Engine, container: string): Promise<void> {
-  await retryWhileUnavailable(() => engine.containers.startContainer({ container }, { deadlineMs: 60_000 }));
+  await retryWhileUnavailable(() => engine.containers.startContainer({ container }, { deadlineMs: 60_000 }), {
+    onlyLost: true,
+  });
 }
 
 async function startAttached(engine: Engine, name: string, flags: StartFlags): Promise<number> {
