@@ -22,6 +22,7 @@ type Listener = (record: ContainerRecord | undefined) => void;
 export class ContainerStore implements Repository {
   readonly #database: Database;
   readonly #announce: (event: ContainerEvent) => void;
+  readonly #log: Log;
   readonly #flush: () => Promise<void>;
   readonly #upsert: StatementSync;
   readonly #update: StatementSync;
@@ -37,6 +38,7 @@ export class ContainerStore implements Repository {
     this.#database = database;
     this.#announce = announce;
     this.#flush = flush;
+    this.#log = log;
     this.#upsert = database.prepare(
       `INSERT INTO containers (container_id, name, container, image_config, facts, status) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT (container_id) DO UPDATE SET name = excluded.name, container = excluded.container,
@@ -117,6 +119,7 @@ export class ContainerStore implements Repository {
     });
     for (const exec of execs) this.#execs.remember(exec);
     if (container !== undefined) {
+      this.#logChange(container);
       this.#remember(container);
       this.#notify(container.containerId, container);
     }
@@ -138,6 +141,7 @@ export class ContainerStore implements Repository {
     this.#byId.delete(containerId);
     if (this.#byName.get(record.name) === containerId) this.#byName.delete(record.name);
     if (record.idempotencyKey !== '') this.#byKey.delete(record.idempotencyKey);
+    this.#log.info({ containerId, name: record.name }, 'container removed');
     this.#notify(containerId, undefined);
   }
 
@@ -162,6 +166,14 @@ export class ContainerStore implements Repository {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#listeners.get(containerId) === listeners) this.#listeners.delete(containerId);
     };
+  }
+
+  #logChange(record: ContainerRecord): void {
+    const { containerId, name, state, run, task, exitCode } = record;
+    if (this.#byId.get(containerId)?.state === state) return;
+    const live = task === undefined ? {} : { initPid: task.initPid, shimPid: task.shimPid };
+    const end = state === 'exited' ? { exitCode, oomKilled: record.oomKilled } : {};
+    this.#log.info({ containerId, name, state, run, ...live, ...end }, 'container changed its state');
   }
 
   #write(record: ContainerRecord): void {

@@ -2,10 +2,13 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -187,6 +190,7 @@ export class TestEngine implements AsyncDisposable {
       for (const client of [this.containers, this.execs, this.supervisor, this.#images]) client[Symbol.dispose]();
       for (const name of ['supervisor', 'network', 'image', 'launcher', 'nats'] as const) await this.#stop(name);
       for (const fd of this.#sockets.values()) closeFd(fd);
+      removeCgroups(this.paths.instance);
       if (process.env.FLOTILLA_KEEP_LOGS === undefined) rmSync(this.folder, { recursive: true, force: true });
     }
   }
@@ -203,6 +207,14 @@ export class TestEngine implements AsyncDisposable {
   /** The end of a service's log, for messages of failed tests. */
   tail(name: Name): string {
     return readFileSync(this.logFile(name), 'utf8').split('\n').slice(-20).join('\n');
+  }
+}
+
+/** The group above those of the containers, in every hierarchy. */
+function removeCgroups(instance: string): void {
+  for (const hierarchy of ['', ...readdirSync('/sys/fs/cgroup')]) {
+    const group = join('/sys/fs/cgroup', hierarchy, instance);
+    if (existsSync(group)) rmdirSync(group);
   }
 }
 
