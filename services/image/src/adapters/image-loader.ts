@@ -61,7 +61,8 @@ export class ImageLoader {
       onProgress: (file, bytes) => onProgress(file, 'loading', bytes, 0),
     });
     const found = await findImages({ files, content, ingest, architecture });
-    return this.#add(ingest, found, 'load', onProgress, signal);
+    // Awaited here: leaving the block removes the ingest folder.
+    return await this.#add(ingest, found, 'load', onProgress, signal);
   }
 
   /** Makes an image of one layer from the tar of a root file system. */
@@ -149,6 +150,7 @@ export class ImageLoader {
             chainId: chain[position]!,
             diffId: diffIds[position]!,
             digest,
+            below: chain.slice(0, position),
             blobPath: file?.path ?? content.path(digest),
           },
           (bytes) => onProgress(part, 'unpacking', bytes, size),

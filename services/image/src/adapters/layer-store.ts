@@ -14,6 +14,8 @@ export interface LayerRequest {
   readonly diffId: string;
   readonly blobPath: string;
   readonly digest: string;
+  /** Chain ids of the layers below, lowest first: unpacked already. */
+  readonly below: readonly string[];
 }
 
 interface Layer {
@@ -96,7 +98,7 @@ export class LayerStore {
   }
 
   async #unpack(
-    { chainId, diffId, blobPath, digest }: LayerRequest,
+    { chainId, diffId, blobPath, digest, below }: LayerRequest,
     onProgress: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<Layer> {
@@ -107,7 +109,7 @@ export class LayerStore {
     chmodSync(directory, 0o755);
     try {
       const unpacked = await unpackLayer(
-        { blobPath, directory, layer: digest, limits: this.#limits },
+        { blobPath, directory, below: this.#paths(below), layer: digest, limits: this.#limits },
         { signal, onProgress },
       );
       if (unpacked.diffId !== diffId) throw digestMismatch(`layer ${digest}, uncompressed,`, diffId, unpacked.diffId);
@@ -117,6 +119,11 @@ export class LayerStore {
       await rm(folder, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  /** Uppermost first. */
+  #paths(chainIds: readonly string[]): string[] {
+    return chainIds.map((chainId) => this.path(chainId)).reverse();
   }
 
   #record(folder: string, chainId: string, sizeBytes: number): Layer {

@@ -1,4 +1,4 @@
-import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import {
   fchmodat,
   fchownat,
@@ -14,6 +14,7 @@ import {
   openat2,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
+  readXattrsAt,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -45,8 +46,14 @@ export class LayerApplier {
   /** The directory that the last entry was in: most entries come one after the other. */
   #parent: { readonly path: string; readonly fd: number } | undefined;
 
-  constructor(rootFd: number) {
+  /** Roots of the layers below, uppermost first. */
+  readonly #below: readonly number[];
+
+  constructor(rootFd: number, below: readonly string[]) {
     this.#rootFd = rootFd;
+    this.#below = below.map((path) => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    // A layer need not have an entry for its root.
+    this.#copyFromBelow('.', rootFd, '.');
   }
 
   /** Applies one entry; for a regular file the result is the descriptor to write to, then to be given to `finishFile`. */
@@ -80,7 +87,7 @@ export class LayerApplier {
 
   /** What can only be done once everything is there. */
   finish(): void {
-    for (const { path, modifiedUnixNano } of this.#directories.toReversed()) {
+    for (const { path, modifiedUnixNano } of this.#directories) {
       let fd: number;
       try {
         fd = openat2(this.#rootFd, path, { flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: inRoot });
@@ -97,6 +104,11 @@ export class LayerApplier {
   }
 
   close(): void {
+    this.#leaveParent();
+    for (const fd of this.#below) closeSync(fd);
+  }
+
+  #leaveParent(): void {
     if (this.#parent !== undefined) closeSync(this.#parent.fd);
     this.#parent = undefined;
   }
@@ -204,7 +216,7 @@ export class LayerApplier {
     const parts = entry.path.slice(0, -1);
     const path = parts.join('/');
     if (this.#parent?.path === path) return this.#parent.fd;
-    this.close();
+    this.#leaveParent();
     try {
       const fd = this.#openOrMake(parts);
       this.#parent = { path, fd };
@@ -231,10 +243,35 @@ export class LayerApplier {
     try {
       mkdirat(above, parts.at(-1)!, 0o755);
       fchmodat(above, parts.at(-1)!, 0o755);
+      this.#copyFromBelow(parts.join('/'), above, parts.at(-1)!);
     } finally {
       closeSync(above);
     }
     return this.#openDirectory(parts);
+  }
+
+  /** A directory that this layer has only for what is in it looks as in the uppermost layer that has it. */
+  #copyFromBelow(path: string, parent: number, name: string): void {
+    for (const root of this.#below) {
+      let fd: number;
+      try {
+        fd = openat2(root, path, { flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW, resolve: inRoot });
+      } catch (error) {
+        if (isErrno(error, 'ENOENT')) continue;
+        if (isErrno(error, 'ENOTDIR', 'ELOOP', 'EXDEV')) return; // Hidden, or no directory there.
+        throw error;
+      }
+      try {
+        const { uid, gid, mode, modifiedUnixNano } = statAt(fd, '');
+        fchownat(parent, name, uid, gid);
+        for (const [key, value] of readXattrsAt(fd, '.')) if (isAllowed(key)) setxattrAt(parent, name, key, value);
+        fchmodat(parent, name, mode & 0o7777);
+        this.#directories.push({ path, modifiedUnixNano });
+      } finally {
+        closeSync(fd);
+      }
+      return;
+    }
   }
 
   #openDirectory(parts: readonly string[]): number {

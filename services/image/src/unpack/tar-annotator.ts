@@ -56,7 +56,7 @@ export class TarAnnotator extends Transform {
     this.#partial = Buffer.alloc(0);
     while (data.length > 0) {
       if (this.#pax !== undefined) data = this.#collectPax(data);
-      else if (this.#passing > 0) data = this.#pass(data);
+      else if (this.#passing > 0 && this.#sparse === undefined) data = this.#pass(data);
       else if (data.length < block) {
         this.#partial = data;
         return;

@@ -18,6 +18,8 @@ export interface UnpackRequest {
   readonly blobPath: string;
   /** An empty folder that becomes the layer's root. The caller removes it after a failure. */
   readonly directory: string;
+  /** Roots of the layers below, uppermost first: directories without an entry of their own look as they do there. */
+  readonly below: readonly string[];
   /** For the metadata of errors. */
   readonly layer: string;
   readonly limits: UnpackLimits;
@@ -33,11 +35,11 @@ export interface UnpackResult {
 
 /** Unpacks a layer in this thread: decompress, hash and write in one pass, nothing held by its size. */
 export async function unpackStream(
-  { blobPath, directory, limits }: UnpackRequest,
+  { blobPath, directory, below, limits }: UnpackRequest,
   onProgress: (compressedBytes: number) => void,
 ): Promise<UnpackResult> {
   const rootFd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  const applier = new LayerApplier(rootFd);
+  const applier = new LayerApplier(rootFd, below);
   const hash = createHash('sha256');
   const source = createReadStream(blobPath, { highWaterMark: 256 << 10 });
   const guard = new SizeGuard(limits, hash, () => source.bytesRead);
