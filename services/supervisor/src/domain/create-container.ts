@@ -35,9 +35,11 @@ export async function createContainer(engine: Engine, request: CreateRequest): P
     try {
       return await make(engine, record);
     } catch (error) {
-      await undoCreate(engine, record).catch((err: unknown) =>
+      const undone = undoCreate(engine, record).catch((err: unknown) =>
         log.warn({ containerId, err }, 'a create that failed could not be undone; it is at the next start'),
       );
+      // An owner that is away keeps the undoing waiting too; the caller must hear who is away while it still listens.
+      if (!(error instanceof FlotillaError && error.code === 'unavailable')) await undone;
       throw error;
     }
   });
