@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -20,9 +20,12 @@ export async function withDemoRoot<T>(use: (tarPath: string) => Promise<T>): Pro
   try {
     const root = join(folder, 'root');
     for (const name of ['bin', 'dev', 'etc', 'proc', 'root', 'sys', 'tmp', 'var', 'www']) {
-      mkdirSync(join(root, name), { recursive: true, mode: name === 'tmp' ? 0o1777 : 0o755 });
+      mkdirSync(join(root, name), { recursive: true });
+      chmodSync(join(root, name), name === 'tmp' ? 0o1777 : 0o755); // not what the umask leaves of it
     }
+    chmodSync(root, 0o755);
     copyFileSync(busybox, join(root, 'bin/busybox'));
+    chmodSync(join(root, 'bin/busybox'), 0o755);
     const commands = execFileSync(busybox, ['--list']).toString().trim().split('\n');
     for (const command of commands) if (command !== 'busybox') symlinkSync('busybox', join(root, 'bin', command));
     writeFileSync(
@@ -32,7 +35,7 @@ export async function withDemoRoot<T>(use: (tarPath: string) => Promise<T>): Pro
     writeFileSync(join(root, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n');
     writeFileSync(join(root, 'www/index.html'), 'Hello from a container.\n');
     const tarPath = join(folder, 'root.tar');
-    const fixed = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--mtime=@0', '--mode=u+rw,go+r'];
+    const fixed = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--mtime=@0', '--mode=go+r'];
     execFileSync('tar', ['--create', '--file', tarPath, ...fixed, '--directory', root, '.']);
     return await use(tarPath);
   } finally {

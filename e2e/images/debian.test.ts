@@ -72,7 +72,7 @@ test('a port published on all addresses is reached from another host', async () 
   const id = await engine.ok('run', '--detach', '--publish', `${port}:80`, dockerReference, ...command);
   await using other = await OtherHost.start();
   const body = await waitFor('nginx answers', async () => {
-    const fetched = await other.run('busybox', 'wget', '-q', '-T', '2', '-O', '-', `http://${other.gateway}:${port}/`);
+    const fetched = await other.run('curl', '--silent', '--max-time', '2', `http://${other.gateway}:${port}/`);
     return fetched.code === 0 ? fetched.stdout : undefined;
   });
   assert.equal(body, 'served by nginx in a container\n');
