@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo, newContainer, type ResolvedMount } from './container.ts';
 import type { ContainerConfig } from './container-config.ts';
@@ -22,6 +23,8 @@ export interface CreateRequest {
 
 const longestKey = 256;
 const nameAttempts = 20;
+/** With the deadline of a call to an owner, still less than the 10 s that callers usually wait. */
+const undoMs = 1_000;
 
 /** Records a container, prepares its snapshot and volumes. What was done is undone when a step fails. */
 export async function createContainer(engine: Engine, request: CreateRequest): Promise<ContainerRecord> {
@@ -39,7 +42,8 @@ export async function createContainer(engine: Engine, request: CreateRequest): P
         log.warn({ containerId, err }, 'a create that failed could not be undone; it is at the next start'),
       );
       // An owner that is away keeps the undoing waiting too; the caller must hear who is away while it still listens.
-      if (!(error instanceof FlotillaError && error.code === 'unavailable')) await undone;
+      const isAway = error instanceof FlotillaError && error.code === 'unavailable';
+      await (isAway ? Promise.race([undone, sleep(undoMs, undefined, { ref: false })]) : undone);
       throw error;
     }
   });
