@@ -137,12 +137,7 @@ export class SnapshotStore {
   openRoot(key: string): number {
     const { layerPaths, upperPath } = this.mounts(key);
     if (layerPaths.length === 0) return openTree(upperPath);
-    return openFileSystem({
-      type: 'overlay',
-      source: 'overlay',
-      options: [`lowerdir=${[upperPath, ...layerPaths].join(':')}`],
-      attributes: MOUNT_ATTR_RDONLY,
-    });
+    return openReadOnlyOverlay([upperPath, ...layerPaths]);
   }
 
   /** A regular file of at most 1 MiB, undefined when there is none. Links are followed within the root. */
@@ -164,6 +159,17 @@ export class SnapshotStore {
   #shred(path: string): void {
     void rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {}); // The next start tries again.
   }
+}
+
+/**
+ * Folders over one another, uppermost first. fsconfig(2) takes values of at most 255 bytes, so a list of layers is given
+ * one by one (`lowerdir+`, Linux 6.7); an older kernel takes the few that fit.
+ */
+function openReadOnlyOverlay(paths: readonly string[]): number {
+  const overlay = { type: 'overlay', source: 'overlay', attributes: MOUNT_ATTR_RDONLY };
+  const joined = `lowerdir=${paths.join(':')}`;
+  if (Buffer.byteLength(joined) < 256) return openFileSystem({ ...overlay, options: [joined] });
+  return openFileSystem({ ...overlay, options: paths.map((path) => `lowerdir+=${path}`) });
 }
 
 function readRegular(root: number, path: string): Buffer | undefined {
