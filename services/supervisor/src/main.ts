@@ -80,6 +80,7 @@ const engine: Engine = {
   waiters: new TaskWaiters(),
   log,
   leftovers: new Set(),
+  strays: new Set(),
   restarting: new Set(),
   now: nowUnixNano,
 };

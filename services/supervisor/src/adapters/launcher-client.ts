@@ -13,6 +13,8 @@ export interface LauncherClientOptions {
 
 const longestReplyBytes = 1 << 20;
 const pauseMs = 20;
+/** Who asks how things are does not want to wait for a launcher that is away. */
+const stateDeadlineMs = 1_000;
 const codes = new Map(Object.entries(statusNumbers).map(([code, number]) => [number, code as ErrorCode]));
 
 /** Speaks launcher.v1: one request and one reply a connection, each behind its length. */
@@ -30,21 +32,21 @@ export class LauncherClient implements Launcher {
       shimDir: this.#options.shimDir(containerId),
       requestId: currentRequestId() ?? '',
     };
-    const reply = await this.#call({ $case: 'launch', value });
+    const reply = await this.#call({ $case: 'launch', value }, this.#options.deadlineMs);
     if (reply?.$case === 'launch') return reply.value;
     throw unexpected(reply?.$case);
   }
 
   async forkMode(): Promise<string> {
-    const reply = await this.#call({ $case: 'state', value: {} });
+    const reply = await this.#call({ $case: 'state', value: {} }, Math.min(this.#options.deadlineMs, stateDeadlineMs));
     if (reply?.$case === 'state') return reply.value.forkMode;
     throw unexpected(reply?.$case);
   }
 
   /** Idempotent on the other side, so a connection that breaks is made again until the deadline. */
-  async #call(request: LauncherRequest['request']): Promise<LauncherReply['reply']> {
+  async #call(request: LauncherRequest['request'], deadlineMs: number): Promise<LauncherReply['reply']> {
     const frame = encodeFrame(LauncherRequest.encode({ request }).finish());
-    const deadline = performance.now() + this.#options.deadlineMs;
+    const deadline = performance.now() + deadlineMs;
     for (;;) {
       try {
         const { reply } = LauncherReply.decode(await exchange(this.#options.socketPath, frame, deadline));
@@ -52,20 +54,19 @@ export class LauncherClient implements Launcher {
         return reply;
       } catch (error) {
         if (error instanceof FlotillaError) throw error;
-        if (performance.now() + pauseMs >= deadline) throw this.#unavailable(error);
+        if (performance.now() + pauseMs >= deadline) throw unavailable(error, deadlineMs);
       }
       await sleep(pauseMs);
     }
   }
+}
 
-  #unavailable(cause: unknown): FlotillaError {
-    const { deadlineMs } = this.#options;
-    return new FlotillaError('unavailable', `the launcher did not answer within ${deadlineMs / 1000} s`, {
-      reason: 'SERVICE_UNAVAILABLE',
-      metadata: { service: 'launcher', deadlineMs: String(deadlineMs) },
-      cause,
-    });
-  }
+function unavailable(cause: unknown, deadlineMs: number): FlotillaError {
+  return new FlotillaError('unavailable', `the launcher did not answer within ${deadlineMs / 1000} s`, {
+    reason: 'SERVICE_UNAVAILABLE',
+    metadata: { service: 'launcher', deadlineMs: String(deadlineMs) },
+    cause,
+  });
 }
 
 function exchange(path: string, frame: Uint8Array, deadline: number): Promise<Uint8Array> {

@@ -38,12 +38,11 @@ export async function createContainer(engine: Engine, request: CreateRequest): P
     try {
       return await make(engine, record);
     } catch (error) {
-      const undone = undoCreate(engine, record).catch((err: unknown) =>
-        log.warn({ containerId, err }, 'a create that failed could not be undone; it is at the next start'),
+      const undone = undoCreate(engine, containerId).catch((err: unknown) =>
+        log.warn({ containerId, err }, 'what a failed create had made could not be removed; tried again later'),
       );
       // An owner that is away keeps the undoing waiting too; the caller must hear who is away while it still listens.
-      const isAway = error instanceof FlotillaError && error.code === 'unavailable';
-      await (isAway ? Promise.race([undone, sleep(undoMs, undefined, { ref: false })]) : undone);
+      await Promise.race([undone, sleep(undoMs, undefined, { ref: false })]);
       throw error;
     }
   });
@@ -172,12 +171,19 @@ async function resolveMounts({ images }: Engine, record: ContainerRecord): Promi
   });
 }
 
-/** Takes back what a create had done so far. */
-export async function undoCreate(
-  { images, files, repository }: Engine,
-  { containerId }: ContainerRecord,
-): Promise<void> {
-  await Promise.all([images.releaseVolumes(containerId, true), images.removeSnapshot(containerId)]);
-  await files.removeState(containerId);
-  repository.remove(containerId, []);
+/** Takes back what a create had done so far. Its name is free at once, whatever becomes of the rest. */
+export async function undoCreate(engine: Engine, containerId: string): Promise<void> {
+  engine.repository.remove(containerId, []);
+  engine.strays.add(containerId);
+  await clearStray(engine, containerId);
+}
+
+/** Removes what was made for a container that is not there. */
+export async function clearStray({ images, files, strays }: Engine, containerId: string): Promise<void> {
+  await Promise.all([
+    images.releaseVolumes(containerId, true),
+    images.removeSnapshot(containerId),
+    files.removeState(containerId),
+  ]);
+  strays.delete(containerId);
 }

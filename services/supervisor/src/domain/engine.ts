@@ -20,6 +20,8 @@ export interface Engine {
   readonly log: Log;
   /** Containers whose last run is over, but whose shim and sandbox have not been taken down. */
   readonly leftovers: Set<string>;
+  /** Containers that could not be made, of which something may be left. */
+  readonly strays: Set<string>;
   /** Containers that are between the stop and the start of a restart: their exit does not remove them. */
   readonly restarting: Set<string>;
   now(): bigint;

@@ -8,6 +8,7 @@ import { createContainer } from './create-container.ts';
 import type { Engine } from './engine.ts';
 import { createExec, reportExecExit, startExec } from './execs.ts';
 import { killContainer } from './kill-container.ts';
+import { nextTask } from './next-task.ts';
 import { pauseContainer, unpauseContainer } from './pause-container.ts';
 import { removeContainer } from './remove-container.ts';
 import { renameContainer } from './rename-container.ts';
@@ -75,6 +76,7 @@ for (const step of ['resolve', 'check', 'prepareSnapshot', 'prepareVolumes']) {
     await assert.rejects(create(engine, 'one'), { reason: 'SERVICE_UNAVAILABLE' });
     assert.deepEqual([...engine.repository.all()], []);
     assert.deepEqual(world.actions(), []);
+    await settle(engine);
     nothingIsLeft(world);
   });
 }
@@ -383,7 +385,35 @@ test('whoever waits for the task is told before the release', async () => {
   using world = new FakeWorld();
   const engine = world.engine();
   const { containerId } = await create(engine, 'one');
-  const place = engine.waiters.next(containerId, never);
+  const place = nextTask(engine, containerId, never);
   await startContainer(engine, 'one');
   assert.deepEqual(await place, { run: 1, expected: true });
+});
+
+test('whoever comes between the release and its record is told once it runs, and is not waited for', async () => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const { containerId } = await create(engine, 'one');
+  const step = world.step.bind(world);
+  const late: Promise<unknown>[] = [];
+  world.step = async (name) => {
+    if (name === 'started') late.push(nextTask(engine, containerId, never));
+    await step(name);
+  };
+  await startContainer(engine, 'one');
+  assert.deepEqual(await Promise.all(late), [{ run: 1, expected: false }]);
+});
+
+test('a wait for the task ends when the container goes, or the caller', async () => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const { containerId } = await create(engine, 'one');
+  const controller = new AbortController();
+  const givenUp = nextTask(engine, containerId, controller.signal);
+  const gone = nextTask(engine, containerId, never);
+  controller.abort(new Error('gone away'));
+  await assert.rejects(givenUp, /gone away/);
+  const rejected = assert.rejects(gone, { reason: 'CONTAINER_NOT_FOUND' });
+  await removeContainer(engine, 'one', { force: false, removeVolumes: false });
+  await rejected;
 });

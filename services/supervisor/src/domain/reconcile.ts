@@ -51,8 +51,7 @@ function remainingWork(engine: Engine, { state, containerId, config, run }: Cont
   switch (state) {
     case 'creating':
       return queued(async () => {
-        const record = current();
-        if (record?.state === 'creating') await undoCreate(engine, record);
+        if (current()?.state === 'creating') await undoCreate(engine, containerId);
       });
     case 'starting':
       return queued(() => resumeStart(engine, containerId, run));

@@ -1,5 +1,6 @@
 import type { ContainerRecord } from './container.ts';
 import { isLive } from './container-state.ts';
+import { clearStray } from './create-container.ts';
 import type { Engine } from './engine.ts';
 import { takeDown } from './take-down.ts';
 import { recordExit, scheduleAftermath } from './task-exit.ts';
@@ -80,12 +81,17 @@ export class TaskMonitor {
   }
 
   #retryLeftovers(): void {
-    const { leftovers, queue, log, files, repository } = this.#engine;
+    const { leftovers, strays, queue, log, files, repository } = this.#engine;
     if (performance.now() - this.#leftoversTriedAt < leftoverPauseMs) return;
     this.#leftoversTriedAt = performance.now();
     for (const containerId of files.listShimDirs()) {
       const state = repository.get(containerId)?.state;
       if (state === 'created' || state === 'exited') leftovers.add(containerId);
+    }
+    for (const containerId of strays) {
+      clearStray(this.#engine, containerId).catch((err: unknown) =>
+        log.warn({ containerId, err }, 'what a failed create had made could not be removed yet'),
+      );
     }
     for (const containerId of leftovers) {
       queue

@@ -4,6 +4,7 @@ import { type CallContext, type Implementation, implement } from '@flotilla/rpc'
 import { isLive } from '../domain/container-state.ts';
 import type { Engine } from '../domain/engine.ts';
 import { reportExecExit, startExec } from '../domain/execs.ts';
+import { nextTask } from '../domain/next-task.ts';
 import { reportExit } from '../domain/task-exit.ts';
 import { execToProto } from './to-proto.ts';
 
@@ -27,7 +28,8 @@ export function supervisorService(engine: Engine): Implementation {
     getCounts: async () => {
       const containersByState: Record<string, number> = {};
       for (const { state } of repository.all()) containersByState[state] = (containersByState[state] ?? 0) + 1;
-      return { containersByState, forkMode: await launcher.forkMode(), cgroupMode: facts.cgroupMode };
+      const forkMode = await launcher.forkMode().catch(() => ''); // Unknown while the launcher is away.
+      return { containersByState, forkMode, cgroupMode: facts.cgroupMode };
     },
     listUsers: async ({ imageId, volume }) => {
       if (imageId === '' && volume === '') throw invalidField('image_id, volume', 'given, one of them');
@@ -45,15 +47,16 @@ export function supervisorService(engine: Engine): Implementation {
 }
 
 async function resolveTask(
-  { repository, waiters, shims }: Engine,
+  engine: Engine,
   { container, wait }: { container: string; wait: boolean },
   { signal }: CallContext,
 ) {
+  const { repository, shims } = engine;
   const { containerId, config, state, run } = repository.find(container);
   const common = { containerId, tty: config.tty, openStdin: config.openStdin };
   const shimAddress = shims.address(containerId);
   if (isLive(state)) return { ...common, shimAddress, run: BigInt(run), expected: false };
   if (!wait) return { ...common, shimAddress: '', run: BigInt(run), expected: false };
-  const place = await waiters.next(containerId, signal);
+  const place = await nextTask(engine, containerId, signal);
   return { ...common, shimAddress, run: BigInt(place.run), expected: place.expected };
 }

@@ -72,6 +72,7 @@ export class FakeWorld {
       waiters: new TaskWaiters(),
       log: this.log,
       leftovers: new Set(),
+      strays: new Set(),
       restarting: new Set(),
       now: () => this.clock++,
     };
