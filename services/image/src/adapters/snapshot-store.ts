@@ -14,7 +14,6 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invalidField } from '@flotilla/errors';
 import {
@@ -29,6 +28,7 @@ import {
 import { snapshotNotFound } from '../domain/errors.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import type { LayerStore } from './layer-store.ts';
+import { shred } from './shred.ts';
 
 /** A mount as mount(2) takes it. */
 export interface MountDescription {
@@ -157,7 +157,7 @@ export class SnapshotStore {
   }
 
   #shred(path: string): void {
-    void rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {}); // The next start tries again.
+    void shred(path).catch(() => {}); // The next start tries again.
   }
 }
 

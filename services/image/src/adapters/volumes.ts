@@ -9,6 +9,7 @@ import type { Database } from '@flotilla/store';
 import { volumeNotFound } from '../domain/errors.ts';
 import type { VolumeRecord } from '../domain/volume.ts';
 import { copyTree } from './copy-tree.ts';
+import { shred } from './shred.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 /** A volume that a container wants. */
@@ -210,7 +211,7 @@ export class Volumes {
   #shred(name: string): void {
     const gone = name.startsWith('.gone-') ? name : `.gone-${randomBytes(8).toString('hex')}`;
     if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
-    void rm(join(this.#folder, gone), { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+    void shred(join(this.#folder, gone)).catch(() => {});
   }
 }
 
