@@ -1,3 +1,4 @@
+import { hasReason } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import { familiarReference, parseReference } from '@flotilla/oci';
@@ -130,7 +131,10 @@ export class ImageLoader {
       this.#record(found, records, action);
       return records;
     } catch (error) {
-      queueMicrotask(() => this.collect());
+      queueMicrotask(() => {
+        // A service that stops has closed its database; its next start collects.
+        if (!hasReason(signal.reason, 'SERVICE_STOPPING')) this.collect();
+      });
       throw error;
     }
   }

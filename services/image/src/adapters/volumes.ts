@@ -20,6 +20,7 @@ export interface VolumeWish {
   readonly noCopy: boolean;
 }
 
+const gonePrefix = '.gone-';
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
 
 /** Named and anonymous volumes: `volumes/<name>/_data`. */
@@ -37,8 +38,9 @@ export class Volumes {
     this.#publisher = publisher;
     this.#snapshots = snapshots;
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    const known = new Set(this.list().map(({ name }) => name));
-    for (const name of readdirSync(this.#folder)) if (!known.has(name)) this.#shred(name);
+    // A folder without a record is left alone: it is somebody's data, and it may be the records that were lost.
+    for (const name of readdirSync(this.#folder)) if (name.startsWith(gonePrefix)) this.#shred(name);
+    for (const { name } of this.list()) mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
   }
 
   path(name: string): string {
@@ -194,7 +196,10 @@ export class Volumes {
     this.#database.transact(() => {
       this.#database.prepare('DELETE FROM volumes WHERE name = ?').run(name);
       this.#announce('destroy', name);
-      this.#database.afterCommit(() => this.#shred(name));
+      // Before the commit: a crash may leave a volume empty, but never a new one of this name with the old data.
+      const gone = `${gonePrefix}${randomBytes(8).toString('hex')}`;
+      renameSync(join(this.#folder, name), join(this.#folder, gone));
+      this.#database.afterCommit(() => this.#shred(gone));
     });
   }
 
@@ -208,10 +213,8 @@ export class Volumes {
     });
   }
 
-  #shred(name: string): void {
-    const gone = name.startsWith('.gone-') ? name : `.gone-${randomBytes(8).toString('hex')}`;
-    if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
-    void shred(join(this.#folder, gone)).catch(() => {});
+  #shred(gone: string): void {
+    void shred(join(this.#folder, gone)).catch(() => {}); // The next start tries again.
   }
 }
 
