@@ -135,6 +135,22 @@ test('one that is removed when it exits is removed also when it does not start',
   nothingIsLeft(world);
 });
 
+test('a start that fails because the network service is away does not wait for it again, and is undone later', async (t) => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const { containerId } = await create(engine, 'one', aConfig({ autoRemove: true }));
+  const away = { reason: 'SERVICE_UNAVAILABLE', metadata: { service: 'network' } };
+  world.failing.set('attach', new FlotillaError('unavailable', 'network is away', away));
+  await assert.rejects(startContainer(engine, 'one'), { reason: 'SERVICE_UNAVAILABLE' });
+  assert.deepEqual([engine.repository.get(containerId)?.state, world.sandboxes.size], ['created', 1]);
+  const later = performance.now() + 60_000;
+  t.mock.method(performance, 'now', () => later);
+  engine.monitor.look();
+  await settle(engine);
+  assert.deepEqual(world.actions(), ['create', 'destroy']);
+  nothingIsLeft(world);
+});
+
 test('an exit that is told twice, or of another run, counts once', async () => {
   using world = new FakeWorld();
   const engine = world.engine();

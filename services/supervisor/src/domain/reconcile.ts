@@ -6,7 +6,7 @@ import { openSandbox } from './sandbox.ts';
 import { runStart, saveRunning, startQueued } from './start-container.ts';
 import { finishStop } from './stop-container.ts';
 import { sweep } from './sweep.ts';
-import { recordExit, scheduleAftermath } from './task-exit.ts';
+import { recordExit, scheduleAftermath, wantsRemoval } from './task-exit.ts';
 import type { TaskMonitor } from './task-monitor.ts';
 
 const longestPauseMs = 5_000;
@@ -45,7 +45,8 @@ function persist({ log }: Engine, containerId: string, signal: AbortSignal, work
 }
 
 /** What was under way when the process before this one ended: driven on where it can be, else back. */
-function remainingWork(engine: Engine, { state, containerId, config, run }: ContainerRecord) {
+function remainingWork(engine: Engine, record: ContainerRecord) {
+  const { state, containerId, run } = record;
   const queued = (work: () => Promise<void>) => () => engine.queue.run(containerId, work);
   const current = () => engine.repository.get(containerId);
   switch (state) {
@@ -61,16 +62,15 @@ function remainingWork(engine: Engine, { state, containerId, config, run }: Cont
       return () => resumeStop(engine, containerId, run);
     case 'removing':
       return queued(async () => {
-        const record = current();
-        if (record?.state === 'removing' || record?.state === 'dead') {
-          await removeQueued(engine, containerId, record.removeVolumes);
-        }
+        const now = current();
+        if (now?.state !== 'removing' && now?.state !== 'dead') return;
+        await removeQueued(engine, containerId, now.removeVolumes);
       });
-    case 'exited':
-      if (!config.autoRemove && !engine.leftovers.has(containerId)) return undefined;
-      return async () => scheduleAftermath(engine, containerId);
     case 'created':
-      return engine.leftovers.has(containerId) ? async () => scheduleAftermath(engine, containerId) : undefined;
+    case 'exited':
+    case 'dead':
+      if (!wantsRemoval(engine, record) && !engine.leftovers.has(containerId)) return undefined;
+      return async () => scheduleAftermath(engine, containerId);
     default:
       return undefined;
   }

@@ -154,9 +154,13 @@ export async function giveUpStart(engine: Engine, containerId: string, error: un
   const { repository, leftovers, log } = engine;
   const starting = mustGet(engine, containerId);
   leftovers.add(containerId);
-  await takeDown(engine, containerId).catch((err: unknown) =>
-    log.warn({ containerId, err }, 'a failed start could not be undone; tried again later'),
-  );
+  // A network service that is away would keep the caller waiting twice; what it had done is taken back later.
+  const away = hasReason(error, 'SERVICE_UNAVAILABLE') && error.metadata.service === 'network';
+  if (!away) {
+    await takeDown(engine, containerId).catch((err: unknown) =>
+      log.warn({ containerId, err }, 'a failed start could not be undone; tried again later'),
+    );
+  }
   const failed = moveTo(starting, starting.startedAtUnixNano === 0n ? 'created' : 'exited', {
     task: undefined,
     endpoints: [],
@@ -166,7 +170,7 @@ export async function giveUpStart(engine: Engine, containerId: string, error: un
     error: startErrorText(error),
   });
   repository.save({ container: failed });
-  if (failed.config.autoRemove) {
+  if (failed.config.autoRemove && !away) {
     await removeQueued(engine, containerId, true).catch((err: unknown) =>
       log.warn({ containerId, err }, 'a container that did not start could not be removed'),
     );

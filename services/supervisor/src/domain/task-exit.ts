@@ -63,6 +63,15 @@ export function execDie(record: ContainerRecord, exec: ExecRecord, exitCode: num
   return containerEvent(record, 'exec_die', now, { execID: exec.execId, exitCode: String(exitCode) });
 }
 
+/** Whether a container that is removed when it exits has done so, be it that it could not start. */
+export function wantsRemoval(
+  { restarting }: Engine,
+  { config, endedRun, state, containerId }: ContainerRecord,
+): boolean {
+  const over = endedRun > 0 && (state === 'exited' || state === 'created' || state === 'dead');
+  return over && config.autoRemove && !restarting.has(containerId);
+}
+
 /** After the shim has its answer: takes down what the run left, and removes a container that wants it. */
 export function scheduleAftermath(engine: Engine, containerId: string): void {
   const { queue, log, repository } = engine;
@@ -70,8 +79,7 @@ export function scheduleAftermath(engine: Engine, containerId: string): void {
     .run(containerId, async () => {
       await takeDown(engine, containerId);
       const record = repository.get(containerId);
-      const over = record?.state === 'exited' && record.config.autoRemove && !engine.restarting.has(containerId);
-      if (over) await removeQueued(engine, containerId, true);
+      if (record !== undefined && wantsRemoval(engine, record)) await removeQueued(engine, containerId, true);
     })
     .catch((err: unknown) =>
       log.warn({ containerId, err }, 'what a run left could not be taken down; tried again later'),

@@ -2,8 +2,7 @@ import type { ContainerRecord } from './container.ts';
 import { isLive } from './container-state.ts';
 import { clearStray } from './create-container.ts';
 import type { Engine } from './engine.ts';
-import { takeDown } from './take-down.ts';
-import { recordExit, scheduleAftermath } from './task-exit.ts';
+import { recordExit, scheduleAftermath, wantsRemoval } from './task-exit.ts';
 
 /** How long nothing may be seen of a run before it is given up: the launcher may be about to write how it ended. */
 const graceMs = 3_000;
@@ -81,7 +80,7 @@ export class TaskMonitor {
   }
 
   #retryLeftovers(): void {
-    const { leftovers, strays, queue, log, files, repository } = this.#engine;
+    const { leftovers, strays, log, files, repository } = this.#engine;
     if (performance.now() - this.#leftoversTriedAt < leftoverPauseMs) return;
     this.#leftoversTriedAt = performance.now();
     for (const containerId of files.listShimDirs()) {
@@ -93,10 +92,8 @@ export class TaskMonitor {
         log.warn({ containerId, err }, 'what a failed create had made could not be removed yet'),
       );
     }
-    for (const containerId of leftovers) {
-      queue
-        .run(containerId, () => takeDown(this.#engine, containerId))
-        .catch((err: unknown) => log.warn({ containerId, err }, 'what a run left could not be taken down yet'));
-    }
+    const unfinished = new Set(leftovers);
+    for (const record of repository.all()) if (wantsRemoval(this.#engine, record)) unfinished.add(record.containerId);
+    for (const containerId of unfinished) scheduleAftermath(this.#engine, containerId);
   }
 }
