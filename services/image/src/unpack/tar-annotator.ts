@@ -26,6 +26,8 @@ export class TarAnnotator extends Transform {
   #partial: Buffer = Buffer.alloc(0);
   /** Bytes of the current entry, padding included, that pass unseen. */
   #passing = 0;
+  /** How much of the current entry is padding. */
+  #padding = 0;
   /** A PAX header that is being collected. */
   #pax: { readonly chunks: Buffer[]; missing: number; readonly sizeBytes: number } | undefined;
   #xattrs: ReadonlyMap<string, Buffer> = noXattrs;
@@ -48,6 +50,8 @@ export class TarAnnotator extends Transform {
 
   override _flush(done: TransformCallback): void {
     if (this.#partial.length > 0) this.push(this.#partial);
+    // Some writers end without the last padding, and Go's reader, which most engines use, does not mind.
+    if (this.#passing > 0 && this.#passing <= this.#padding) this.push(Buffer.alloc(this.#passing));
     done();
   }
 
@@ -110,11 +114,13 @@ export class TarAnnotator extends Transform {
     }
     if (type === 'g' || type === 'L' || type === 'K') {
       this.push(header);
+      this.#padding = 0;
       this.#passing = sizeBytes + padding(sizeBytes);
       return;
     }
     const real = this.#paxSize ?? sizeBytes;
-    this.#passing = real + padding(real);
+    this.#padding = padding(real);
+    this.#passing = real + this.#padding;
     if (type === 'S') {
       this.#startSparse(header);
       return;

@@ -40,7 +40,6 @@ export async function unpackLayer(request: UnpackRequest, options: UnpackOptions
     worker.off('error', reject);
     worker.off('exit', onExit);
   };
-  const forget = () => worker.off('message', onMessage).off('error', reject).off('exit', onExit);
   worker.postMessage(request);
   try {
     const result = await promise;
