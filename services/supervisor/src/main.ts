@@ -99,3 +99,6 @@ stack.use(await serve({ socketPath: listen, implementations, service: 'superviso
 log.info({ listen, containers: [...repository.all()].length }, 'ready');
 await terminated;
 log.info({}, 'stopping');
+await stack.disposeAsync();
+// A connection that a library left behind must not keep a process alive that has stopped listening.
+process.exit(0);

@@ -228,6 +228,8 @@ test('logs are followed across a kill of the supervisor by cursor, without a gap
   const containerId = await create({ command: ['sh', '-c', script], log });
   await start(containerId);
   const numbers: number[] = [];
+  const restarts: Promise<void>[] = [];
+  const restart = () => engine.kill('supervisor').then(() => engine.startService('supervisor'));
   let afterCursor = '';
   const request = { container: containerId, follow: true, stdout: true, stderr: false };
   for (let done = false; !done; ) {
@@ -235,7 +237,7 @@ test('logs are followed across a kill of the supervisor by cursor, without a gap
       for await (const { data, cursor } of engine.containers.streamLogs({ ...request, afterCursor })) {
         numbers.push(Number(data));
         afterCursor = cursor;
-        if (numbers.length % 150 === 100) void engine.kill('supervisor').then(() => engine.startService('supervisor'));
+        if (numbers.length === 100 || numbers.length === 250) restarts.push(restart());
       }
       done = true;
     } catch (error) {
@@ -247,7 +249,9 @@ test('logs are followed across a kill of the supervisor by cursor, without a gap
     numbers,
     Array.from({ length: 400 }, (_, n) => n),
   );
-  await remove(containerId);
+  assert.equal(restarts.length, 2);
+  await Promise.all(restarts);
+  await persist(() => remove(containerId));
 });
 
 test('an exec runs in the container, is told of, and ends with its exit code', { skip }, async () => {
