@@ -66,3 +66,6 @@ stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations,
 log.info({ root, images: images.list().length }, 'ready');
 await terminated;
 log.info({}, 'stopping');
+await stack.disposeAsync();
+// A connection that a library left behind must not keep a process alive that has stopped listening.
+process.exit(0);

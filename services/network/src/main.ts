@@ -87,3 +87,6 @@ stack.use(await serve({ socketPath: listen, implementations, service: 'network',
 log.info({ listen, bridge: host.bridgeLink, sandboxes: sandboxes.list().length }, 'ready');
 await terminated;
 log.info({}, 'stopping');
+await stack.disposeAsync();
+// A connection that a library left behind must not keep a process alive that has stopped listening.
+process.exit(0);
