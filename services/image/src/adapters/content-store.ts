@@ -9,9 +9,8 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
 } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatDigest, parseDigest } from '@flotilla/oci';
 import { digestMismatch } from '../domain/errors.ts';
@@ -30,6 +29,7 @@ export interface IngestedFile {
 export class ContentStore {
   readonly #blobs: string;
   readonly #ingest: string;
+  readonly #pinned = new Set<ReadonlySet<string>>();
   #counter = 0;
 
   constructor(root: string) {
@@ -58,15 +58,26 @@ export class ContentStore {
     return new Ingest(folder, this);
   }
 
+  /** Keeps blobs from collection until the result is disposed: a load counts on them that has no image yet. */
+  pin(digests: readonly string[]): Disposable {
+    const pin = new Set(digests);
+    this.#pinned.add(pin);
+    return { [Symbol.dispose]: () => void this.#pinned.delete(pin) };
+  }
+
   /** Removes blobs that are not among those wanted. */
   collect(wanted: ReadonlySet<string>): string[] {
     const removed: string[] = [];
     for (const hex of readdirSync(this.#blobs)) {
-      if (wanted.has(formatDigest(hex))) continue;
+      if (wanted.has(formatDigest(hex)) || this.#isPinned(formatDigest(hex))) continue;
       rmSync(join(this.#blobs, hex), { force: true });
       removed.push(formatDigest(hex));
     }
     return removed;
+  }
+
+  #isPinned(digest: string): boolean {
+    return [...this.#pinned].some((pin) => pin.has(digest));
   }
 
   /** Makes renames durable. */
@@ -101,17 +112,13 @@ export class Ingest implements AsyncDisposable {
     const path = this.freshPath();
     const hash = createHash('sha256');
     let sizeBytes = 0;
-    const fd = openSync(path, 'wx', 0o600);
-    try {
-      for await (const chunk of data) {
-        hash.update(chunk);
-        for (let done = 0; done < chunk.length; ) done += writeSync(fd, chunk, done);
-        sizeBytes += chunk.length;
-      }
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
+    await using file = await open(path, 'wx', 0o600);
+    for await (const chunk of data) {
+      hash.update(chunk);
+      for (let done = 0; done < chunk.length; ) done += (await file.write(chunk, done)).bytesWritten;
+      sizeBytes += chunk.length;
     }
+    await file.sync();
     const digest = formatDigest(hash.digest('hex'));
     if (expected !== undefined && digest !== expected) throw digestMismatch(`blob ${expected}`, expected, digest);
     return { path, digest, sizeBytes };

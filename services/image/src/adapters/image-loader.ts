@@ -5,6 +5,7 @@ import { familiarReference, parseReference } from '@flotilla/oci';
 import { type ImageConfigDocument, imageConfigSchema, mediaTypes } from '@flotilla/oci/image';
 import type { Database } from '@flotilla/store';
 import { chainIds } from '../domain/chain-id.ts';
+import { blobMissing } from '../domain/errors.ts';
 import { formatTime, type ImageRecord } from '../domain/image.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { toArchiveError } from '../unpack/layer-error.ts';
@@ -122,7 +123,12 @@ export class ImageLoader {
     signal: AbortSignal,
   ): Promise<ImageRecord[]> {
     const { content, layers } = this.#has;
-    using _pin = layers.pin(found.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+    using _layers = layers.pin(found.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+    using _blobs = content.pin(found.flatMap(blobsOf));
+    for (const image of found) {
+      const lost = blobsOf(image).find((one) => !image.files.some(({ digest }) => digest === one) && !content.has(one));
+      if (lost !== undefined) throw blobMissing(lost, image.title);
+    }
     try {
       const records: ImageRecord[] = [];
       for (const image of found) records.push(await this.#unpack(image, onProgress, signal));
@@ -166,7 +172,7 @@ export class ImageLoader {
     return {
       imageId: image.imageId,
       manifestDigest: image.manifestDigest,
-      blobs: [image.manifestDigest, image.imageId, ...image.manifest.layers.map(({ digest }) => digest)],
+      blobs: blobsOf(image),
       diffIds,
       chainIds: chain,
       layerSizes,
@@ -200,6 +206,10 @@ export class ImageLoader {
     content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
     layers.collect(new Set(all.flatMap((image) => image.chainIds)));
   }
+}
+
+function blobsOf({ manifestDigest, imageId, manifest }: FoundImage): string[] {
+  return [manifestDigest, imageId, ...manifest.layers.map(({ digest }) => digest)];
 }
 
 async function* stoppable(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {

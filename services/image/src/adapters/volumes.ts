@@ -147,9 +147,9 @@ export class Volumes {
 
   async #fill(name: string, key: string, target: string, noCopy: boolean): Promise<void> {
     await this.#filling.get(name);
-    if (this.get(name).filled) return;
+    if (noCopy || this.get(name).filled) return;
     const done = this.#database.prepare('UPDATE volumes SET filled = 1 WHERE name = ?');
-    if (noCopy || readdirSync(this.path(name)).length > 0) {
+    if (readdirSync(this.path(name)).length > 0) {
       done.run(name);
       return;
     }
