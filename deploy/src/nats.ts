@@ -5,6 +5,9 @@ import { type AddressInfo, createServer } from 'node:net';
 import type { Paths } from '@flotilla/config';
 import { instanceFiles, makePrivateFolder, replaceFile } from './instance-files.ts';
 
+/** Twice what the event stream may take. */
+const mostStoredBytes = 2 * 2 ** 30;
+
 /** Listens on a loopback port (0: any) for a moment; the port, or undefined when it is taken. */
 async function tryPort(wanted: number): Promise<number | undefined> {
   const server = createServer().listen(wanted, '127.0.0.1');
@@ -41,7 +44,8 @@ export async function configureNats(paths: Paths): Promise<void> {
   const settings = {
     listen: `127.0.0.1:${port}`,
     server_name: paths.instance,
-    jetstream: { store_dir: files.natsData },
+    // Without a figure NATS promises no more than three quarters of what is free now, and refuses the stream on small disks.
+    jetstream: { store_dir: files.natsData, max_file_store: mostStoredBytes },
     authorization: { user: 'flotilla', password },
   };
   // The configuration language of NATS is a superset of JSON.

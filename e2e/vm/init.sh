@@ -1,14 +1,13 @@
 #!/bin/sh
 # First process of the test machine: a host with cgroup v2 alone, the engine's kernel modules and nothing that runs.
 # Tests the engine and says on the console how it went; the last line is what e2e/vm/run.ts looks for.
-export PATH=/bin:/usr/bin:/usr/sbin:/sbin HOME=/root
+export PATH=/usr/sbin:/sbin:/usr/bin:/bin HOME=/root
 mount -t devtmpfs none /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts none /dev/pts
 mount -t tmpfs none /dev/shm
 mount -t proc none /proc
 mount -t sysfs none /sys
-mount -t tmpfs none /tmp
 mount -t tmpfs none /run
 mount -t cgroup2 none /sys/fs/cgroup
 mount --make-rshared /

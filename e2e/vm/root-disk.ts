@@ -56,7 +56,11 @@ export async function buildDisk(kernel: Kernel, folder: string, init: string): P
     mkdirSync(join(root, name), { recursive: true });
   }
   await installBusybox(root);
-  for (const program of programs) await copyWithLibraries(await which(program), root);
+  for (const program of programs) {
+    const path = await which(program);
+    rmSync(join(root, path), { force: true }); // busybox's, which knows fewer options
+    await copyWithLibraries(path, root);
+  }
   for (const library of libraries) await copyWithLibraries(await findLibrary(library), root);
   await copyProject(root);
   writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
