@@ -51,6 +51,8 @@ export class Task {
   #starting: Promise<bigint> | undefined;
   /** Nobody is told of the exit by us: the caller of StartTask or DeleteTask is told in the answer. */
   #silent = false;
+  /** Set once init could not be started. */
+  #failedStart: number | undefined;
 
   constructor(options: TaskOptions) {
     this.#options = options;
@@ -131,6 +133,7 @@ export class Task {
       init.release();
     } catch (error) {
       this.#silent = true;
+      this.#failedStart = exitCodeOf(error);
       this.#killAll();
       await within(this.#ended.promise, deleteMs);
       cleanUp();
@@ -145,7 +148,9 @@ export class Task {
   async #end(exit: Exit & { readonly signal: number | undefined }): Promise<void> {
     const { streams, reaper, execs, log } = this.#options;
     const { signal, ...known } = exit;
-    const ended: TaskExit = { ...known, oomKilled: this.#wasOomKilled() };
+    // Whether init left by itself or was killed first is chance; why it could not start is not.
+    const exitCode = this.#failedStart ?? known.exitCode;
+    const ended: TaskExit = { ...known, exitCode, oomKilled: this.#wasOomKilled() };
     if (this.#options.init.cgroup.isPopulated()) this.#killAll();
     await streams.drain(drainMs);
     this.#record(ended, signal);
@@ -213,4 +218,9 @@ function notEnding(left: readonly number[]): FlotillaError {
     reason: 'TASK_NOT_ENDING',
     metadata: { pids },
   });
+}
+
+/** What a shell would answer (POSIX sh, Exit Status for Commands): 127 for a command that is not there, else 126. */
+function exitCodeOf(error: unknown): number {
+  return hasReason(error, 'COMMAND_NOT_FOUND') ? 127 : 126;
 }
