@@ -6,6 +6,13 @@ import { GrpcClient } from '../harness/grpc-client.ts';
 export class FlotillaSubject implements Disposable {
   readonly #grpc: GrpcClient;
   readonly #execCommand = ['true'];
+  /** Milliseconds of each step of runToExit. */
+  readonly steps: Readonly<Record<'create' | 'start' | 'wait' | 'remove', number[]>> = {
+    create: [],
+    start: [],
+    wait: [],
+    remove: [],
+  };
 
   constructor(engine: Engine) {
     this.#grpc = new GrpcClient(`${engine.folders.run}/api.sock`);
@@ -26,10 +33,20 @@ export class FlotillaSubject implements Disposable {
 
   /** From nothing to a container that ran `true` and is gone. */
   async runToExit(networkMode: string): Promise<void> {
-    const container = await this.start(networkMode, ['true']);
-    const { exit_code } = await this.#grpc.call('ContainerService', 'WaitContainer', { container });
+    const config = { image: demoImage, command: ['true'], network_mode: networkMode };
+    const request = { config, idempotency_key: randomUUID() };
+    const { container_id: container } = await this.#step('create', 'CreateContainer', request);
+    await this.#step('start', 'StartContainer', { container });
+    const { exit_code } = await this.#step('wait', 'WaitContainer', { container });
     if (exit_code !== 0) throw new Error(`true ended with ${exit_code}`);
-    await this.#grpc.call('ContainerService', 'RemoveContainer', { container });
+    await this.#step('remove', 'RemoveContainer', { container });
+  }
+
+  async #step(name: keyof typeof this.steps, method: string, request: Record<string, unknown>) {
+    const startedAt = performance.now();
+    const answer = await this.#grpc.call('ContainerService', method, request);
+    this.steps[name].push(performance.now() - startedAt);
+    return answer;
   }
 
   /** A further process in a running container, to its exit. */

@@ -8,7 +8,7 @@ import { DockerSubject } from './docker.ts';
 import { FlotillaSubject } from './flotilla.ts';
 import { meanPssMib } from './memory.ts';
 import { RuncSubject } from './runc.ts';
-import { interleave, type Summary } from './statistics.ts';
+import { interleave, type Summary, summarise } from './statistics.ts';
 
 // Measures this engine beside the peers that are installed, alternately in the same run, and says which budgets are met.
 // `npm run bench -- ROUNDS` changes how often each is measured (40).
@@ -50,6 +50,16 @@ async function benchRunToExit(flotilla: FlotillaSubject, docker?: DockerSubject,
     'docker run --rm': docker && (() => docker.runToExit('none')),
   };
   addTimes('run `true` to its exit, no network', await interleave(none, rounds), 25);
+  for (const [name, values] of Object.entries(flotilla.steps)) {
+    const { p50, p95 } = summarise(values.splice(0).slice(1));
+    rows.push({
+      figure: `  of which ${name}`,
+      subject: 'flotilla, gRPC',
+      value: `p50 ${p50.toFixed(1)} ms, p95 ${p95.toFixed(1)} ms`,
+      budget: '',
+      met: '',
+    });
+  }
   const bridge = {
     'flotilla, gRPC': () => flotilla.runToExit('bridge'),
     'docker run --rm': docker && (() => docker.runToExit('bridge')),
