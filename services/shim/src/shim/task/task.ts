@@ -1,4 +1,4 @@
-import { FlotillaError, invalidField } from '@flotilla/errors';
+import { FlotillaError, hasReason, invalidField } from '@flotilla/errors';
 import type { CreatedInit } from '@flotilla/libcontainer';
 import { type ChildExit, nowUnixNano, SIGKILL } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
