@@ -40,7 +40,7 @@ const openLog = (name: string): number => openSync(files.logFile(name), 'a', 0o6
 const keep = (plan: ProcessPlan): KeptProcess => new KeptProcess(plan, files, log);
 
 function keepNats(): KeptProcess {
-  const prepare = () => configureNats(paths);
+  const prepare = () => configureNats(paths, env.PATH);
   const args = ['--config', files.natsConfig];
   return keep({ name: 'nats', command: 'nats-server', args, env, logFd: openLog('nats'), prepare });
 }

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -30,12 +31,31 @@ function readUrl(path: string): URL | undefined {
   }
 }
 
+/** `2.10.7`, or an empty text when there is no nats-server to ask. */
+function natsVersion(path: string | undefined): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  execFile('nats-server', ['--version'], { env: { PATH: path } }, (_error, stdout) => {
+    resolve(stdout.match(/v(\d+[.]\d+[.]\d+)/)?.[1] ?? '');
+  });
+  return promise;
+}
+
 /**
- * Writes the settings of this instance's own NATS server, before each of its starts: JetStream below FLOTILLA_ROOT, each
- * message on disk before its ack, and a password, because any local user can reach a loopback port. Port and password
- * stay the same for as long as the instance is up, unless somebody took the port meanwhile.
+ * Each message on disk before its ack. Releases before 2.10 refuse the setting and flush every two minutes: there, a power
+ * cut, but no kill, may cost the events of that time.
  */
-export async function configureNats(paths: Paths): Promise<void> {
+export function syncSettings(version: string): { readonly sync_interval?: 'always' } {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 2 || (major === 2 && minor >= 10) ? { sync_interval: 'always' } : {};
+}
+
+/**
+ * Writes the settings of this instance's own NATS server, before each of its starts: JetStream below FLOTILLA_ROOT, and a
+ * password, because any local user can reach a loopback port. Port and password
+ * stay the same for as long as the instance is up, unless somebody took the port meanwhile. `path` is where nats-server is
+ * looked for.
+ */
+export async function configureNats(paths: Paths, path: string | undefined): Promise<void> {
   const files = instanceFiles(paths);
   makePrivateFolder(files.natsData);
   const before = readUrl(files.natsUrl);
@@ -45,7 +65,7 @@ export async function configureNats(paths: Paths): Promise<void> {
     listen: `127.0.0.1:${port}`,
     server_name: paths.instance,
     // Without a figure NATS promises no more than three quarters of what is free now, and refuses the stream on small disks.
-    jetstream: { store_dir: files.natsData, max_file_store: mostStoredBytes },
+    jetstream: { store_dir: files.natsData, max_file_store: mostStoredBytes, ...syncSettings(await natsVersion(path)) },
     authorization: { user: 'flotilla', password },
   };
   // The configuration language of NATS is a superset of JSON.
