@@ -42,6 +42,7 @@ export class Engine implements AsyncDisposable {
     try {
       await engine.up();
     } catch (error) {
+      console.error(error); // also when the sweep below fails, too
       sweepInstance(engine.folders.folder, engine.folders.instance);
       throw error;
     }

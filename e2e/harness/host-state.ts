@@ -110,7 +110,7 @@ export function sweepInstance(folder: string, instance: string): void {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
   }
   const state = readHostState(owns);
-  for (const line of state.mounts.toReversed()) quietly('umount', ['--lazy', line.split(' ')[4] ?? '']);
+  for (const line of state.mounts.toReversed()) quietly('umount', ['-l', line.split(' ')[4] ?? '']);
   for (const link of state.links) quietly('ip', ['link', 'delete', link]);
   for (const table of state.nftTables) quietly('nft', ['delete', ...table.split(' ')]);
   for (const path of state.cgroups) {
