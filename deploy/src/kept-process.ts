@@ -81,7 +81,11 @@ export class KeptProcess {
 
   async #runOnce(): Promise<object> {
     const { command, args, env, logFd, socketFd, prepare } = this.#plan;
-    await prepare?.();
+    try {
+      await prepare?.();
+    } catch (err) {
+      return { err };
+    }
     const { promise, resolve } = Promise.withResolvers<object>();
     const files = [this.#files.pidFile(this.name), this.#files.startFile(this.name)];
     const child = spawn('/bin/sh', ['-c', recordAndExecute, 'sh', ...files, command, ...args], {

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -31,13 +31,13 @@ function readUrl(path: string): URL | undefined {
   }
 }
 
-/** `2.10.7`, or an empty text when there is no nats-server to ask. */
-function natsVersion(path: string | undefined): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  execFile('nats-server', ['--version'], { env: { PATH: path } }, (_error, stdout) => {
-    resolve(stdout.match(/v(\d+[.]\d+[.]\d+)/)?.[1] ?? '');
-  });
-  return promise;
+/**
+ * `2.10.7`, or an empty text when there is no nats-server to ask. Synchronous, because whoever asks may be reaping the
+ * children that it does not know (adopt-orphans.ts).
+ */
+function natsVersion(path: string | undefined): string {
+  const { stdout } = spawnSync('nats-server', ['--version'], { env: { PATH: path }, encoding: 'utf8' });
+  return stdout?.match(/v(\d+[.]\d+[.]\d+)/)?.[1] ?? '';
 }
 
 /**
@@ -65,7 +65,7 @@ export async function configureNats(paths: Paths, path: string | undefined): Pro
     listen: `127.0.0.1:${port}`,
     server_name: paths.instance,
     // Without a figure NATS promises no more than three quarters of what is free now, and refuses the stream on small disks.
-    jetstream: { store_dir: files.natsData, max_file_store: mostStoredBytes, ...syncSettings(await natsVersion(path)) },
+    jetstream: { store_dir: files.natsData, max_file_store: mostStoredBytes, ...syncSettings(natsVersion(path)) },
     authorization: { user: 'flotilla', password },
   };
   // The configuration language of NATS is a superset of JSON.
