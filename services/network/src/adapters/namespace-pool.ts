@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { listLinks } from '@flotilla/linux/netlink';
 import type { Logger } from '@flotilla/log';
 import { createNamespace, type Namespace, namespaceInode, openNamespace, pinAlso, unpin } from './namespace.ts';
 
@@ -18,6 +19,8 @@ export interface NamespacePoolOptions {
 export class NamespacePool implements Disposable {
   readonly #options: NamespacePoolOptions;
   readonly #warm: Namespace[] = [];
+  /** Pins of namespaces that have become sandboxes'. */
+  readonly #outdated: string[] = [];
   #made = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -36,7 +39,7 @@ export class NamespacePool implements Disposable {
   take(sandboxId: string): Namespace {
     const path = this.pathOf(sandboxId);
     const warm = this.#warm.shift();
-    this.#refillSoon();
+    this.#tidySoon();
     if (warm === undefined) {
       unpin(path);
       return createNamespace(path);
@@ -48,7 +51,7 @@ export class NamespacePool implements Disposable {
       unpin(path);
       throw error;
     } finally {
-      unpin(warm.path);
+      this.#outdated.push(warm.path);
     }
     return warm;
   }
@@ -60,6 +63,8 @@ export class NamespacePool implements Disposable {
 
   /** Lets go of a sandbox's namespace. It is gone, with its links, once nothing runs in it. */
   release(sandboxId: string): void {
+    // First: the last pin to go is the one that says whose it was.
+    this.#removeOutdated();
     unpin(this.pathOf(sandboxId));
   }
 
@@ -76,37 +81,56 @@ export class NamespacePool implements Disposable {
       this.#made = Math.max(this.#made, Number(name.slice('warm-'.length)));
       const namespace = openNamespace(path);
       // One that became a sandbox's just before the end of the process is not ready for another.
-      if (namespace !== undefined && !inodes.has(namespaceInode(path))) {
+      if (namespace !== undefined && !inodes.has(namespaceInode(path)) && isUnused(namespace)) {
         this.#warm.push(namespace);
         continue;
       }
       namespace?.[Symbol.dispose]();
       unpin(path);
     }
-    this.#refillSoon();
+    this.#tidySoon();
   }
 
-  #refillSoon(): void {
-    if (this.#closed || this.#timer !== undefined || this.#warm.length >= this.#options.size) return;
+  /** Removes outdated pins and makes new namespaces, bit by bit. */
+  #tidySoon(): void {
+    if (this.#closed || this.#timer !== undefined) return;
+    if (this.#outdated.length === 0 && this.#warm.length >= this.#options.size) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       try {
-        this.#warm.push(createNamespace(this.pathOf(`warm-${++this.#made}`)));
+        this.#tidy();
       } catch (err) {
         this.#options.log.warn({ err }, 'no network namespace could be made ready');
         return; // The next request makes its own, and says why if that fails too.
       }
-      this.#refillSoon();
+      this.#tidySoon();
     }, refillPauseMs);
+  }
+
+  #tidy(): void {
+    this.#removeOutdated();
+    if (this.#warm.length < this.#options.size) this.#warm.push(createNamespace(this.pathOf(`warm-${++this.#made}`)));
+  }
+
+  #removeOutdated(): void {
+    for (let path = this.#outdated[0]; path !== undefined; path = this.#outdated[0]) {
+      unpin(path);
+      this.#outdated.shift();
+    }
   }
 
   /** Removes those that are ready; sandboxes' stay. */
   [Symbol.dispose](): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#removeOutdated();
     for (const namespace of this.#warm.splice(0)) {
       namespace[Symbol.dispose]();
       unpin(namespace.path);
     }
   }
+}
+
+function isUnused({ socket }: Namespace): boolean {
+  return listLinks(socket).every(({ kind }) => kind !== 'veth');
 }

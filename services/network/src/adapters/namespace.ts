@@ -72,8 +72,13 @@ export function openNamespace(path: string): Namespace | undefined {
 
 /** Pins a namespace to one more file, new or left over from a pin that is gone. */
 export function pinAlso({ path: from }: Namespace, path: string): void {
-  unpin(path);
-  writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+  try {
+    writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+    unpin(path);
+    writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+  }
   mount({ source: from, target: path, flags: MS_BIND });
 }
 
@@ -84,10 +89,14 @@ export function unpin(path: string): void {
       umount(path, { detach: true });
     } catch (error) {
       if (!isErrno(error, 'EINVAL', 'ENOENT')) throw error; // EINVAL: nothing is mounted there.
-      break;
+    }
+    try {
+      rmSync(path, { force: true });
+      return;
+    } catch (error) {
+      if (!isErrno(error, 'EBUSY')) throw error; // One more is mounted there.
     }
   }
-  rmSync(path, { force: true });
 }
 
 function isPinned(path: string): boolean {
