@@ -4,14 +4,16 @@ import { libc } from '../libc.ts';
 const cMadvise = libc.func('int madvise(uintptr_t start, size_t length, int advice)');
 
 const MADV_DOFORK = 11;
-const mostPasses = 50;
+/** Nothing can be mapped below it; a multiple of every page size. */
+const lowestAddress = 1 << 16;
+/** Of user space with 48 bits (x86-64 has 47): nothing is above it unless it was asked for there. */
+const addressEnd = 2 ** 48 - lowestAddress;
 const newline = 10;
 const space = 32;
 const dash = 45;
 
 // All memory used here is taken once: a page that is taken while the maps are read is one that the maps do not show.
-let text = Buffer.allocUnsafeSlow(1 << 20);
-let earlierText = Buffer.allocUnsafeSlow(1 << 20);
+const text = Buffer.allocUnsafeSlow(1 << 20);
 const ranges = new Float64Array(1 << 15);
 const otherRanges = new Float64Array(1 << 15);
 const chunk = Buffer.allocUnsafeSlow(1 << 12);
@@ -20,22 +22,30 @@ const hexDigits = Uint8Array.from({ length: 256 }, (_, code) =>
   Math.max(0, '0123456789abcdef'.indexOf(String.fromCharCode(code))),
 );
 
+/** Ranges that between them cover all of this process' memory but what the kernel refuses, as [vvar]: start and end. */
+let spans: readonly number[] | undefined;
+
 /**
- * V8 keeps its heap out of forks with MADV_DONTFORK; this undoes it for every mapping, until a reading of the maps
- * shows nothing new. The very last page that V8 takes may still be missed: hence `hasMemoryOf` in the child.
+ * V8 keeps its heap out of forks with MADV_DONTFORK; this undoes it for all memory. madvise(2) passes over holes (ENOMEM)
+ * and stops at mappings of the kernel's own only, which stay where they are in every child: so a few calls do. The very
+ * last page that V8 takes may still be missed: hence `hasMemoryOf` in the child.
  */
 export function makeForkable(): void {
-  let earlierLength = -1;
-  for (let pass = 0; pass < mostPasses; pass++) {
-    const length = readMaps('/proc/self/maps', text);
-    if (length === earlierLength && text.compare(earlierText, 0, length, 0, length) === 0) return;
-    const count = parseMaps(text, length, ranges);
-    // An error (a mapping of the kernel's own, as [vvar]) is no matter: what is missing in the child is seen there.
-    for (let i = 0; i < count; i += 2) cMadvise(ranges[i], ranges[i + 1]! - ranges[i]!, MADV_DOFORK);
-    [text, earlierText] = [earlierText, text];
-    earlierLength = length;
+  spans ??= findSpans();
+  for (let i = 0; i < spans.length; i += 2) cMadvise(spans[i], spans[i + 1]! - spans[i]!, MADV_DOFORK);
+}
+
+function findSpans(): number[] {
+  const count = parseMaps(text, readMaps('/proc/self/maps', text), ranges);
+  const found: number[] = [];
+  let start = lowestAddress;
+  for (let i = 0; i < count && ranges[i]! < addressEnd; i += 2) {
+    if (cMadvise(ranges[i], ranges[i + 1]! - ranges[i]!, MADV_DOFORK) === 0) continue;
+    found.push(start, ranges[i]!);
+    start = ranges[i + 1]!;
   }
-  throw new Error(`the memory map did not settle in ${mostPasses} readings`);
+  found.push(start, addressEnd);
+  return found;
 }
 
 /**
