@@ -60,7 +60,7 @@ function testAll(): boolean {
     return false;
   }
   if (isRoot && !countLeftovers('before')) return false;
-  const summaries = [run('unit', near, 2), isRoot ? run('end to end', far, 1) : undefined];
+  const summaries = [run('unit', near, 1), isRoot ? run('end to end', far, 1) : undefined];
   const clean = isRoot ? countLeftovers('after') : true;
   const known = summaries.filter((summary) => summary !== undefined);
   const skipped = known.flatMap((summary) => summary.skipped);

@@ -1,5 +1,4 @@
 import { mkdirSync, openSync, writeFileSync } from 'node:fs';
-import { FlotillaError } from '@flotilla/errors';
 import {
   CLONE_NEWCGROUP,
   CLONE_NEWPID,
@@ -18,6 +17,7 @@ import type { Work } from '../child/run-work.ts';
 import { type InitPlan, planInit, type RootfsMount } from '../plan/init-plan.ts';
 import type { ContainerStdio } from '../plan/process-plan.ts';
 import { cleanedUp, step, unsupported } from '../setup-error.ts';
+import { endedEarly, replacingTheDead } from './ended-early.ts';
 import type { Child, PidNamespace, Starter } from './start-request.ts';
 import { discard, start } from './starter.ts';
 
@@ -74,7 +74,7 @@ export function createInit(options: InitOptions): CreatedInit {
   if (plan.rootfs) step('make the mount point', () => mkdirSync(plan.rootfs!.target, { recursive: true, mode: 0o700 }));
   const cgroup = ContainerCgroup.create(path, options.spec.linux?.resources);
   try {
-    return new Creation(plan, cgroup, options.starter).run();
+    return replacingTheDead(() => new Creation(plan, cgroup, options.starter).run());
   } catch (error) {
     throw cleanedUp(error, () => {
       cgroup.killAll();
@@ -167,11 +167,6 @@ class Creation {
       writeFileSync(`/proc/${pid}/uid_map`, uidMap);
     });
   }
-}
-
-function endedEarly(): FlotillaError {
-  const message = "the container's first process ended while it was set up";
-  return new FlotillaError('internal', message, { reason: 'CONTAINER_SETUP_FAILED', metadata: { doing: 'set up' } });
 }
 
 class WaitingInit implements CreatedInit {

@@ -15,6 +15,7 @@ import type { Work } from '../child/run-work.ts';
 import { type ContainerStdio, planProcess } from '../plan/process-plan.ts';
 import { step } from '../setup-error.ts';
 import { release } from './create-init.ts';
+import { endedEarly, replacingTheDead } from './ended-early.ts';
 import type { Child, Starter } from './start-request.ts';
 import { discard, start } from './starter.ts';
 
@@ -50,6 +51,10 @@ const usualNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET
  * CreatedInit.release does; nothing is left then.
  */
 export function startExec(options: ExecOptions): StartedExec {
+  return replacingTheDead(() => startOnce(options));
+}
+
+function startOnce(options: ExecOptions): StartedExec {
   const { containerPid, containerPidfd, spec, cgroup, stdio, starter } = options;
   const context = { stdio, seccomp: spec.linux?.seccomp, keyring: `_ses.exec.${containerPid}` };
   const process = planProcess(options.process, context);
@@ -76,7 +81,7 @@ export function startExec(options: ExecOptions): StartedExec {
     );
     closeFd(childFd);
     const ready = parent.receive();
-    if (ready?.type !== 'ready') throw new Error('the process ended while it was set up');
+    if (ready?.type !== 'ready') throw endedEarly();
     const consoleFd = parent.takeFd();
     release(parent);
     return { ...child, consoleFd, warnings: ready.warnings };
