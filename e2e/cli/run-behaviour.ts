@@ -184,7 +184,7 @@ export function testRun(forkMode: 'fork' | 'spawn'): void {
   test('run with a terminal: size, control-C', async () => {
     const typed = ['stty size', 'sleep 100', '\x03', 'echo status $?', 'exit 6'];
     const args = ['run', '--rm', '--interactive', '--tty', demoImage, 'sh'];
-    const session = await inTerminal(engine, args, { rows: 41, columns: 77, typed });
+    const session = await inTerminal(engine, args, { rows: 41, columns: 77, after: /# /, typed });
     assert.match(session.output, /41 77/);
     assert.match(session.output, /status 130/);
     assert.equal(session.code, 6);
@@ -193,10 +193,11 @@ export function testRun(forkMode: 'fork' | 'spawn'): void {
   test('control-C without a terminal reaches the container', async () => {
     const session = await inTerminal(
       engine,
-      ['run', '--rm', demoImage, 'sh', '-c', 'trap "exit 11" INT; while :; do usleep 10000; done'],
+      ['run', '--rm', demoImage, 'sh', '-c', 'trap "exit 11" INT; echo ready; while :; do usleep 10000; done'],
       {
         rows: 24,
         columns: 80,
+        after: /ready/,
         typed: ['\x03'],
       },
     );

@@ -113,6 +113,7 @@ test('exec with a terminal: its size, and job control', async () => {
   const session = await inTerminal(engine, ['exec', '--interactive', '--tty', id, 'bash', '--norc'], {
     rows: 33,
     columns: 101,
+    after: /# /,
     typed,
   });
   assert.match(session.output, /33 101/);
