@@ -1,21 +1,20 @@
 import { type Engine, retryWhileUnavailable } from '@flotilla/client';
 import { hasReason } from '@flotilla/errors';
 import type { AttachStart } from '@flotilla/proto/flotilla/v1/container';
-import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
 import type { ClientInput } from './client-input.ts';
-import { writeOutput } from './output.ts';
+import { type OutputPiece, writeOutput } from './output.ts';
 import { resumedLogs } from './resumed-logs.ts';
 
 /** How much of each stream has come, in bytes, since the container's start. */
 export class SeenOutput {
   readonly #bytes = new Map<string, number>();
 
-  add({ stream, data }: OutputChunk): void {
+  add({ stream, data }: OutputPiece): void {
     this.#bytes.set(stream, (this.#bytes.get(stream) ?? 0) + data.length);
   }
 
   /** What of a piece of the whole output has not come yet; counts it as passed by. */
-  unseenPart({ stream, data }: OutputChunk): Buffer {
+  unseenPart({ stream, data }: OutputPiece): Buffer {
     const seen = this.#bytes.get(stream) ?? 0;
     this.#bytes.set(stream, Math.max(seen - data.length, 0));
     return data.subarray(Math.min(seen, data.length));

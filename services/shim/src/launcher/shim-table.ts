@@ -49,7 +49,7 @@ export class ShimTable {
     const { pid, initPid, warnings } = record;
     const run = BigInt(record.run);
     if (isShimAlive(record)) {
-      return { kind: 'served', run, reply: { shimPid: pid, initPid, warnings: [...warnings] } };
+      return { kind: 'served', run, reply: { shimPid: pid, initPid, warnings: [...warnings], keptDescriptors: [] } };
     }
     return isInitAlive(record) ? { kind: 'orphaned', run, initPid } : undefined;
   }
