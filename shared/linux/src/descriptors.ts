@@ -9,6 +9,9 @@ const cDup3 = libc.func('int dup3(int oldfd, int newfd, int flags)');
 const cFcntl = libc.func('int fcntl(int fd, int command, long argument)');
 const cRead = libc.func('long read(int fd, void *buffer, size_t count)');
 const cWrite = libc.func('long write(int fd, void *buffer, size_t count)');
+const cSplice = libc.func(
+  'long splice(int from, void *fromOffset, int to, void *toOffset, size_t length, unsigned int flags)',
+);
 const cEventfd = libc.func('int eventfd(unsigned int initial, int flags)');
 const cMemfdCreate = libc.func('int memfd_create(const char *name, unsigned int flags)');
 const cPoll = libc.func('int poll(void *fds, unsigned long count, int timeoutMs)');
@@ -24,6 +27,7 @@ const F_SETPIPE_SZ = 1031;
 const F_GETPIPE_SZ = 1032;
 const FD_CLOEXEC = 1;
 const MFD_CLOEXEC = 1;
+const SPLICE_F_NONBLOCK = 2;
 const CLOSE_RANGE_CLOEXEC = 4;
 
 const pair = new Int32Array(2);
@@ -113,6 +117,19 @@ export function readFd(fd: number, buffer: Uint8Array): number | undefined {
 /** write(2); may write less than all. `undefined` when a non-blocking descriptor takes nothing now. */
 export function writeFd(fd: number, data: Uint8Array): number | undefined {
   return transfer(() => cWrite(fd, data, data.byteLength), 'write', fd);
+}
+
+const spliceOffset = new BigInt64Array(1);
+
+/**
+ * splice(2): moves at most `length` bytes between descriptors one of which is a pipe, without their passing through this
+ * process: what has left the one is in the other, whatever becomes of the process meanwhile. `toOffset`: the place in a
+ * file. 0 at the end, `undefined` when there is nothing now, or no room.
+ */
+export function splice(from: number, to: number, length: number, toOffset?: number): number | undefined {
+  if (toOffset !== undefined) spliceOffset[0] = BigInt(toOffset);
+  const offset = toOffset === undefined ? null : spliceOffset;
+  return transfer(() => cSplice(from, null, to, offset, length, SPLICE_F_NONBLOCK), 'splice', from);
 }
 
 function transfer(call: () => number | bigint, syscall: string, fd: number): number | undefined {

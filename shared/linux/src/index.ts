@@ -11,6 +11,7 @@ export * from './limits.ts';
 export * from './loopback.ts';
 export * from './mount.ts';
 export * from './pidfd.ts';
+export * from './poll-handle.ts';
 export * from './prctl.ts';
 export * from './process.ts';
 export * from './signals.ts';
