@@ -23,7 +23,8 @@ import {
 } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
 import { type Client, connect, implement, serve } from '@flotilla/rpc';
 import { readBundle } from '../shim/bundle.ts';
-import { makeContainer, serveTask, undo } from '../shim/run-shim.ts';
+import { makeContainer, undo } from '../shim/make-container.ts';
+import { serveTask } from '../shim/serve-task.ts';
 
 const rounds = 3;
 const containerId = 'rehearsal';

@@ -11,6 +11,8 @@ export interface ExitRecord {
   readonly signal?: number | undefined;
   readonly oomKilled: boolean;
   readonly exitedAtUnixNano: bigint;
+  /** Written by the shim, once the container's output was in the log. */
+  readonly drained?: boolean;
 }
 
 const fileName = 'exit.json';

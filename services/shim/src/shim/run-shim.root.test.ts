@@ -27,7 +27,7 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       const { containerId } = task;
       const record = findExitRecord(rig.stateDir(containerId))!;
       const { exitedAtUnixNano, ...known } = record;
-      assert.deepEqual(known, { containerId, run: 1n, exitCode: 42, oomKilled: false });
+      assert.deepEqual(known, { containerId, run: 1n, exitCode: 42, oomKilled: false, drained: true });
       assert.deepEqual(supervisor.reports, [
         { containerId, run: 1n, exitCode: 42, oomKilled: false, exitedAtUnixNano },
       ]);

@@ -21,6 +21,7 @@ export interface ContainerFilesOptions {
   readonly logLevel: string;
   /** `/<instance>`. */
   readonly cgroupParent: string;
+  readonly launcherSocket: string;
 }
 
 /** The folders of containers: what outlives a run, and the bundle of a run. */
@@ -81,6 +82,7 @@ export class ContainerFiles implements Files {
       logLevel: this.#options.logLevel,
       runtime: task.runtime,
       cgroupParent: this.#options.cgroupParent,
+      launcherSocket: this.#options.launcherSocket,
     });
     writeFile(join(shimDir, 'config.json'), JSON.stringify(spec), 0o600);
     writeFile(join(shimDir, 'task.json'), JSON.stringify(TaskOptions.toJSON(options)), 0o600);

@@ -100,6 +100,13 @@ export class ContainerCgroup {
     this.#setFrozen(true);
   }
 
+  /** Whether `freeze` was the last word. */
+  isFrozen(): boolean {
+    const v2 = this.#v2Folder();
+    if (v2 !== undefined) return readIfThere(`${v2}/cgroup.freeze`)?.trim() === '1';
+    return (readIfThere(`${this.#find('freezer')}/freezer.state`)?.trim() ?? 'THAWED') !== 'THAWED';
+  }
+
   /** Undoes `freeze`. */
   thaw(): void {
     this.#setFrozen(false);

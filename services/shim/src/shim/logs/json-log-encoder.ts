@@ -1,5 +1,4 @@
-/** Docker's copier cuts lines that are longer than this into partial records (daemon/logger/copier.go). */
-export const longestLineBytes = 16 * 1024;
+import { type LinePosition, type LogStream, longestLineBytes } from './log-driver.ts';
 
 /** Room for the fixed parts of a record. */
 const envelopeBytes = 160;
@@ -23,16 +22,12 @@ const needsEscape = /[^\n !#-%'-;=?-[\]-\x7f]/;
 
 /** The end of a record of one stream at one time: after a whole line, and after a piece of one. */
 export interface RecordTail {
+  readonly stream: LogStream;
+  readonly atUnixNano: bigint;
   readonly line: Uint8Array;
   readonly partial: Uint8Array;
   /** From the end of a line's text to the beginning of the next one's. */
   readonly between: string;
-}
-
-/** Where a stream stands. */
-export interface LinePosition {
-  /** Set inside a line of which a piece was written: its other pieces carry the time of the first. */
-  continued: RecordTail | undefined;
 }
 
 /**
@@ -63,10 +58,11 @@ export class JsonLogEncoder {
 
   /** Encodes a piece of a line that goes on, or that ends without a newline because the stream does. */
   encodePartial(piece: Uint8Array, now: RecordTail, position: LinePosition): void {
-    position.continued ??= now;
+    const tail = tailOf(position, now);
+    position.continuedAtUnixNano = tail.atUnixNano;
     const out = this.#reserve();
     const at = encodeBytes(piece, 0, piece.length, out, putBytes(out, this.#length, prefix));
-    this.#length = putBytes(out, at, position.continued.partial);
+    this.#length = putBytes(out, at, tail.partial);
   }
 
   /** Hands over what is encoded. */
@@ -81,9 +77,9 @@ export class JsonLogEncoder {
    * The short way for a large chunk of short lines without anything to escape, as most are: V8 replaces in strings two times
    * as fast as it runs the loop below. Returns 0 when the chunk is another one.
    */
-  #encodePlainLines(data: Uint8Array, now: RecordTail, { continued }: LinePosition): number {
+  #encodePlainLines(data: Uint8Array, now: RecordTail, position: LinePosition): number {
     const end = data.lastIndexOf(newline);
-    if (continued !== undefined || end < plainChunkBytes || hasLongLine(data, end)) return 0;
+    if (position.continuedAtUnixNano !== 0n || end < plainChunkBytes || hasLongLine(data, end)) return 0;
     const text = Buffer.from(data.buffer, data.byteOffset, end).toString('latin1');
     if (needsEscape.test(text)) return 0;
     this.flush();
@@ -106,8 +102,8 @@ export class JsonLogEncoder {
         out[at++] = byte;
         i++;
       } else if (byte === newline) {
-        this.#length = putBytes(out, at, (position.continued ?? now).line);
-        position.continued = undefined;
+        this.#length = putBytes(out, at, tailOf(position, now).line);
+        position.continuedAtUnixNano = 0n;
         return i + 1;
       } else {
         const size = sequenceLength(data, i, limit);
@@ -130,9 +126,22 @@ export class JsonLogEncoder {
 }
 
 /** The end of records of a stream at a time in nanoseconds since the Unix epoch. */
-export function recordTail(stream: 'stdout' | 'stderr', atUnixNano: bigint): RecordTail {
+export function recordTail(stream: LogStream, atUnixNano: bigint): RecordTail {
   const end = `","stream":"${stream}","time":"${formatTime(atUnixNano)}"}\n`;
-  return { line: Buffer.from(`\\n${end}`), partial: Buffer.from(end), between: `\\n${end}${start}` };
+  return {
+    stream,
+    atUnixNano,
+    line: Buffer.from(`\\n${end}`),
+    partial: Buffer.from(end),
+    between: `\\n${end}${start}`,
+  };
+}
+
+/** All pieces of a line carry the time of the first. */
+function tailOf({ continuedAtUnixNano }: LinePosition, now: RecordTail): RecordTail {
+  return continuedAtUnixNano === 0n || continuedAtUnixNano === now.atUnixNano
+    ? now
+    : recordTail(now.stream, continuedAtUnixNano);
 }
 
 /** RFC3339Nano of Go's time package: as many digits of the second as it takes. */

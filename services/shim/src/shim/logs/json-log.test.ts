@@ -3,8 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { LogFeeder } from '../testing/log-feeder.ts';
 import { JsonLog } from './json-log.ts';
 import { formatTime } from './json-log-encoder.ts';
+import { RotatingFile } from './rotating-file.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'fl-log-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -14,18 +16,15 @@ let count = 0;
 
 function open(options: { maxSizeBytes?: number; maxFiles?: number; path?: string } = {}) {
   const path = options.path ?? join(folder, `${++count}.log`);
-  const failures: unknown[] = [];
-  const onFailure = (error: unknown) => failures.push(error);
-  const log = new JsonLog({ path, maxSizeBytes: 0, maxFiles: 1, onFailure, ...options });
-  return { path, log, failures };
+  const log = new LogFeeder(new JsonLog({ path, maxSizeBytes: 0, maxFiles: 1, ...options }));
+  return { path, log };
 }
 
 function written(chunks: readonly (string | Buffer)[]): string {
-  const { log, path, failures } = open();
+  const { log, path } = open();
   for (const chunk of chunks) log.write('stdout', Buffer.from(chunk as string), at);
   log.end('stdout', at);
   log[Symbol.dispose]();
-  assert.deepEqual(failures, []);
   return readFileSync(path, 'utf8');
 }
 
@@ -212,3 +211,48 @@ test('a reopened log goes on where it was, without the record that a killed writ
   log[Symbol.dispose]();
   assert.equal(readFileSync(path, 'utf8'), record('first\\n') + record('second\\n'));
 });
+
+/** Every way in which a shim may have been killed while it wrote a piece: with so many bytes of it in the files. */
+const cuts = [0, 1, 40, 500, 1_000, 5_000, Number.POSITIVE_INFINITY];
+for (const [maxSizeBytes, maxFiles] of [
+  [0, 1],
+  [2_000, 1],
+  [2_000, 3],
+  [700, 30],
+] as const) {
+  test(`a piece that was cut short is completed (files of ${maxSizeBytes} bytes, ${maxFiles} of them)`, () => {
+    const before = Buffer.from(Array.from({ length: 12 }, (_, i) => `before ${i}\n`).join(''));
+    const data = Buffer.from(Array.from({ length: 60 }, (_, i) => `line ${i}\n`).join(''));
+    const piece = () => ({ stream: 'stdout' as const, data, atUnixNano: at, line: newLine(), ended: false });
+    const expected = open({ maxSizeBytes, maxFiles });
+    expected.log.write('stdout', before, at - 1n);
+    expected.log.driver.write(piece());
+    for (const cut of cuts) {
+      const { log, path } = open({ maxSizeBytes, maxFiles });
+      log.write('stdout', before, at - 1n);
+      const { place } = log.driver;
+      const { write } = RotatingFile.prototype;
+      let left = cut;
+      RotatingFile.prototype.write = function (records) {
+        write.call(this, records.subarray(0, Math.min(left, records.length)));
+        left -= records.length;
+      };
+      try {
+        log.driver.write(piece());
+      } finally {
+        RotatingFile.prototype.write = write;
+      }
+      log[Symbol.dispose]();
+      using successor = new JsonLog({ path, maxSizeBytes, maxFiles });
+      assert.equal(successor.writeAgain(piece(), place), data.length);
+      assert.deepEqual(filesOf(path), filesOf(expected.path), `after ${cut} bytes`);
+    }
+  });
+}
+
+const newLine = () => ({ continuedAtUnixNano: 0n });
+
+function filesOf(path: string): string[] {
+  const ages = ['', ...Array.from({ length: 40 }, (_, i) => `.${i + 1}`)];
+  return ages.map((age) => (existsSync(`${path}${age}`) ? readFileSync(`${path}${age}`, 'utf8') : ''));
+}

@@ -3,14 +3,16 @@ import { type AttachRequest, AttachResponse, type AttachStart } from '@flotilla/
 import { OutputStream } from '@flotilla/proto/flotilla/v1/stream';
 import type { CallContext } from '@flotilla/rpc';
 import type { ClientMessage, StreamName } from '../streams/output-client.ts';
-import type { ProcessStreams } from '../streams/process-streams.ts';
+import type { Positions, ProcessStreams } from '../streams/process-streams.ts';
 import type { Attachments } from '../task/attachments.ts';
 
 /** What a client attaches to. */
 export interface AttachTarget {
   readonly streams: ProcessStreams;
   /** End of input when the client goes. */
-  readonly inputEndsWithClient: boolean;
+  readonly inputEndsWithClient: () => boolean;
+  /** Number of the run. */
+  readonly run: bigint;
   /** Told once the client has its place, so that output that waited can come. */
   readonly attached: () => void;
 }
@@ -30,7 +32,7 @@ export async function* attach(
   const input = requests[Symbol.asyncIterator]();
   const start = firstMessage(await input.next());
   const target = find(start.execId);
-  const client = target.streams.attach(wantedStreams(start));
+  const client = target.streams.attach(wantedStreams(start), positionsOf(start));
   const gone = () => client.close();
   signal.addEventListener('abort', gone, { once: true });
   attachments.enter(start.expected);
@@ -41,13 +43,15 @@ export async function* attach(
       failed.push(error);
       client.close();
     });
-    yield AttachResponse.fromPartial({ message: { $case: 'started', value: { tty: target.streams.hasTerminal } } });
+    yield AttachResponse.fromPartial({
+      message: { $case: 'started', value: { tty: target.streams.hasTerminal, run: target.run } },
+    });
     for await (const message of client) yield toResponse(message);
     if (failed.length > 0) throw failed[0];
   } finally {
     signal.removeEventListener('abort', gone);
     target.streams.detach(client);
-    if (start.stdin && target.inputEndsWithClient) target.streams.closeInput();
+    if (start.stdin && target.inputEndsWithClient()) target.streams.closeInput();
     attachments.leave();
   }
 }
@@ -63,6 +67,13 @@ function wantedStreams({ stdout, stderr }: AttachStart): ReadonlySet<StreamName>
   if (stdout) streams.add('stdout');
   if (stderr) streams.add('stderr');
   return streams;
+}
+
+function positionsOf({ stdoutPosition, stderrPosition }: AttachStart): Positions {
+  return {
+    ...(stdoutPosition === undefined ? {} : { stdout: Number(stdoutPosition) }),
+    ...(stderrPosition === undefined ? {} : { stderr: Number(stderrPosition) }),
+  };
 }
 
 /** Takes the next message only when the last was written: a process that does not read makes its client wait. */
@@ -97,6 +108,7 @@ function toResponse(message: ClientMessage): AttachResponse {
   if (message.kind === 'ended') {
     return AttachResponse.fromPartial({ message: { $case: 'ended', value: { exitCode: message.exitCode } } });
   }
-  const value = { stream: streamNumbers[message.stream], data: message.data };
+  const { stream, data, position } = message;
+  const value = { stream: streamNumbers[stream], data, position: BigInt(position) };
   return { message: { $case: 'output', value } } as AttachResponse;
 }

@@ -26,11 +26,9 @@ test('each client gets what it asked for, in order, and the end last', async () 
   const { fanOut } = make();
   const everything = fanOut.attach(both);
   const errors = fanOut.attach(new Set(['stderr']));
-  const chunk = Buffer.from('a');
-  fanOut.push('stdout', chunk);
-  chunk.write('!'); // the buffer is used again
-  fanOut.push('stderr', Buffer.from('b'));
-  fanOut.push('stdout', Buffer.from('c'));
+  fanOut.push('stdout', Buffer.from('a'), 0);
+  fanOut.push('stderr', Buffer.from('b'), 0);
+  fanOut.push('stdout', Buffer.from('c'), 0);
   fanOut.end(3);
   assert.deepEqual(await collect(everything), ['stdout a', 'stderr b', 'stdout c', 'ended 3']);
   assert.deepEqual(await collect(errors), ['stderr b', 'ended 3']);
@@ -46,7 +44,7 @@ test('a client that waits is woken by output and by the end', async () => {
   const { fanOut } = make();
   const seen = collect(fanOut.attach(both));
   await sleep(1);
-  fanOut.push('stdout', Buffer.from('late'));
+  fanOut.push('stdout', Buffer.from('late'), 0);
   await sleep(1);
   fanOut.end(1);
   assert.deepEqual(await seen, ['stdout late', 'ended 1']);
@@ -55,7 +53,7 @@ test('a client that waits is woken by output and by the end', async () => {
 test('output is held back for a client that is behind, until it has half of its room', async () => {
   const { fanOut, holds } = make();
   const client = fanOut.attach(both);
-  for (let i = 0; i < 3; i++) fanOut.push('stdout', Buffer.from('1234'));
+  for (let i = 0; i < 3; i++) fanOut.push('stdout', Buffer.from('1234'), 0);
   assert.deepEqual(holds, [true]);
   const messages = client[Symbol.asyncIterator]();
   await messages.next();
@@ -69,11 +67,11 @@ test('a client that stays behind is dropped with a reason; the others and the pr
   const slow = fanOut.attach(both);
   const quick = fanOut.attach(both);
   const seen = collect(quick);
-  fanOut.push('stdout', Buffer.from('more than ten bytes'));
+  fanOut.push('stdout', Buffer.from('more than ten bytes'), 0);
   await sleep(60);
   assert.deepEqual(holds, [true, false]);
   await assert.rejects(collect(slow), { code: 'resource_exhausted', reason: 'CLIENT_TOO_SLOW' });
-  fanOut.push('stdout', Buffer.from('x'));
+  fanOut.push('stdout', Buffer.from('x'), 0);
   fanOut.end(0);
   assert.deepEqual(await seen, ['stdout more than ten bytes', 'stdout x', 'ended 0']);
 });
@@ -81,7 +79,7 @@ test('a client that stays behind is dropped with a reason; the others and the pr
 test('a client that goes while it is behind lets the process go on', () => {
   const { fanOut, holds } = make();
   const client = fanOut.attach(both);
-  fanOut.push('stdout', Buffer.from('more than ten bytes'));
+  fanOut.push('stdout', Buffer.from('more than ten bytes'), 0);
   fanOut.detach(client);
   assert.deepEqual(holds, [true, false]);
   assert.equal(fanOut.clientCount, 0);
@@ -90,9 +88,9 @@ test('a client that goes while it is behind lets the process go on', () => {
 test('what a process left behind at its end is never held back, and still delivered', async () => {
   const { fanOut, holds } = make();
   const client = fanOut.attach(both);
-  fanOut.push('stdout', Buffer.from('more than ten bytes'));
+  fanOut.push('stdout', Buffer.from('more than ten bytes'), 0);
   fanOut.release();
-  fanOut.push('stdout', Buffer.from(' and more of them'));
+  fanOut.push('stdout', Buffer.from(' and more of them'), 0);
   fanOut.end(0);
   assert.deepEqual(holds, [true, false]);
   assert.equal((await collect(client)).length, 3);

@@ -1,4 +1,5 @@
-import { OutputClient, type StreamName } from './output-client.ts';
+import type { FlotillaError } from '@flotilla/errors';
+import { OutputClient, type OutputPiece, type StreamName } from './output-client.ts';
 
 export interface FanOutOptions {
   /** What may wait for one client; also how far it may be behind the process. */
@@ -28,12 +29,20 @@ export class FanOut {
     return this.#clients.size;
   }
 
-  attach(streams: ReadonlySet<StreamName>): OutputClient {
+  /** Somebody is attached to a stream. */
+  isWanted(stream: StreamName): boolean {
+    for (const client of this.#clients) if (client.wants(stream)) return true;
+    return false;
+  }
+
+  /** `missed` comes first. */
+  attach(streams: ReadonlySet<StreamName>, missed: readonly OutputPiece[] = []): OutputClient {
     const client: OutputClient = new OutputClient({
       streams,
       limitBytes: this.#options.limitBytes,
       onBehind: (behind) => (behind ? this.#hold(client) : this.#release(client)),
     });
+    for (const { stream, data, position } of missed) client.push(stream, data, position);
     if (this.#exitCode === undefined) this.#clients.add(client);
     else client.end(this.#exitCode);
     return client;
@@ -44,14 +53,9 @@ export class FanOut {
     this.#clients.delete(client);
   }
 
-  /** `chunk` is copied if anybody wants it. */
-  push(stream: StreamName, chunk: Uint8Array): void {
-    let copy: Uint8Array | undefined;
-    for (const client of this.#clients) {
-      if (!client.wants(stream)) continue;
-      copy ??= Buffer.from(chunk);
-      client.push(stream, copy);
-    }
+  /** `data` must stay as it is. */
+  push(stream: StreamName, data: Uint8Array, position: number): void {
+    for (const client of this.#clients) if (client.wants(stream)) client.push(stream, data, position);
   }
 
   /** The process is gone: what is left of its output is bounded and is never held back. */
@@ -64,6 +68,12 @@ export class FanOut {
   end(exitCode: number): void {
     this.#exitCode = exitCode;
     for (const client of this.#clients) client.end(exitCode);
+    this.#clients.clear();
+  }
+
+  /** Each attachment ends with an error, behind what was pushed. */
+  fail(error: FlotillaError): void {
+    for (const client of this.#clients) client.fail(error);
     this.#clients.clear();
   }
 

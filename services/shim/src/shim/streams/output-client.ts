@@ -2,9 +2,17 @@ import { FlotillaError } from '@flotilla/errors';
 
 export type StreamName = 'stdout' | 'stderr';
 
+/** A piece of a stream. */
+export interface OutputPiece {
+  readonly stream: StreamName;
+  readonly data: Uint8Array;
+  /** So many bytes of the stream came before it; 0 for an exec's. */
+  readonly position: number;
+}
+
 /** What an attached client gets, in this order: output, then the end. */
 export type ClientMessage =
-  | { readonly kind: 'output'; readonly stream: StreamName; readonly data: Uint8Array }
+  | ({ readonly kind: 'output' } & OutputPiece)
   | { readonly kind: 'ended'; readonly exitCode: number };
 
 export interface OutputClientOptions {
@@ -34,8 +42,8 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
   }
 
   /** `data` must stay as it is. */
-  push(stream: StreamName, data: Uint8Array): void {
-    this.#queue.push({ kind: 'output', stream, data });
+  push(stream: StreamName, data: Uint8Array, position: number): void {
+    this.#queue.push({ kind: 'output', stream, data, position });
     this.#queuedBytes += data.length;
     if (this.#queuedBytes > this.#options.limitBytes) this.#setBehind(true);
     this.#wake?.();
@@ -56,6 +64,13 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
       { reason: 'CLIENT_TOO_SLOW', metadata: { queuedBytes: String(this.#queuedBytes) } },
     );
     this.close();
+  }
+
+  /** Its call fails once it has what was pushed. */
+  fail(error: FlotillaError): void {
+    this.#failure = error;
+    this.#closed = true;
+    this.#wake?.();
   }
 
   /** It has gone. */

@@ -1,6 +1,10 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { closeFd, setTerminalSize } from '@flotilla/linux';
 import type { WindowSize } from '@flotilla/proto/flotilla/v1/stream';
+import { keptBytes } from '../output/journal.ts';
+import type { JournaledPump } from '../output/journaled-pump.ts';
+import type { RecordedOutput } from '../output/recorded-output.ts';
+import { within } from '../task/within.ts';
 import { FanOut } from './fan-out.ts';
 import { Input } from './input.ts';
 import type { OutputClient, StreamName } from './output-client.ts';
@@ -8,44 +12,51 @@ import { Pump } from './pump.ts';
 import type { StreamEnds } from './stdio.ts';
 import { typeInto } from './terminal-input.ts';
 
-/** How far a client may be behind. */
-const clientLimitBytes = 1024 * 1024;
+/** How far a client may be behind: as long as it is not, a shim that takes over can replay what it has not got. */
+const clientLimitBytes = keptBytes - 64 * 1024;
 /** What a terminal's programs wrote reaches the master by way of a kernel thread: it is not all there at their exit. */
 const terminalWaitMs = 200;
 const longestSide = 0xffff;
 
-/** Besides the attached clients, who takes a process's output. */
-export interface OutputSink {
-  write(stream: StreamName, chunk: Uint8Array): void;
-  end(stream: StreamName): void;
-}
-
 export interface ProcessStreamsOptions {
   readonly ends: StreamEnds;
-  /** Absent: output is held for slow clients as long as they like, there is nobody else. */
-  readonly sink?: OutputSink | undefined;
+  /** Of a container's init. Absent: output is held for slow clients as long as they like, there is nobody else. */
+  readonly output?: RecordedOutput | undefined;
   /** How long a slow client may hold output back. */
   readonly patienceMs?: number | undefined;
+  /** The writing end of its input is closed here, while the process lives. */
+  readonly onInputClosed?: () => void;
 }
+
+/** Places in the streams of a client that comes back. */
+export type Positions = Readonly<Partial<Record<StreamName, number>>>;
 
 /** Our side of a process's standard streams or terminal. */
 export class ProcessStreams {
   readonly #ends: StreamEnds;
-  readonly #sink: OutputSink | undefined;
+  readonly #output: RecordedOutput | undefined;
   readonly #fanOut: FanOut;
+  readonly #onInputClosed: () => void;
   readonly #drained = Promise.withResolvers<void>();
-  #pumps: readonly Pump[] | undefined;
+  #pumps: readonly (Pump | JournaledPump)[] | undefined;
   #open = 0;
-  #held = false;
+  /** Who does not want any more output now. */
+  readonly #holders = new Set<'client' | 'log' | 'successor'>();
   #input: Input | undefined;
   #inputClosed = false;
   /** What is typed at a terminal goes in one piece after the other. */
   #typing: Promise<void> = Promise.resolve();
 
-  constructor({ ends, sink, patienceMs }: ProcessStreamsOptions) {
+  constructor({ ends, output, patienceMs, onInputClosed = () => {} }: ProcessStreamsOptions) {
     this.#ends = ends;
-    this.#sink = sink;
-    this.#fanOut = new FanOut({ limitBytes: clientLimitBytes, patienceMs, onHold: (hold) => this.#hold(hold) });
+    this.#output = output;
+    this.#onInputClosed = onInputClosed;
+    this.#fanOut = new FanOut({
+      limitBytes: clientLimitBytes,
+      patienceMs,
+      onHold: (hold) => this.#hold('client', hold),
+    });
+    if (output !== undefined) output.onHold = (hold) => this.#hold('log', hold);
   }
 
   get hasTerminal(): boolean {
@@ -73,23 +84,33 @@ export class ProcessStreams {
     const present = sources.flatMap(([stream, fd, terminal]) => (fd === undefined ? [] : [{ stream, fd, terminal }]));
     this.#open = present.length;
     if (this.#open === 0) this.#drained.resolve();
-    this.#pumps = present.map(
-      ({ stream, fd, terminal }) =>
-        new Pump({
-          fd,
-          terminal,
-          onChunk: (chunk) => {
-            this.#sink?.write(stream, chunk);
-            this.#fanOut.push(stream, chunk);
-          },
-          onEnd: () => this.#endOne(stream),
-        }),
-    );
-    if (this.#held) this.#hold(true);
+    this.#pumps = present.map(({ stream, fd, terminal }) => this.#pump(stream, fd, terminal));
+    if (this.#holders.size > 0) for (const pump of this.#pumps) pump.pause();
   }
 
-  attach(streams: ReadonlySet<StreamName>): OutputClient {
-    const client = this.#fanOut.attach(streams);
+  #pump(stream: StreamName, fd: number, terminal: boolean): Pump | JournaledPump {
+    const onEnd = () => this.#endOne();
+    const output = this.#output;
+    if (output === undefined) {
+      const onChunk = (chunk: Uint8Array) => {
+        if (this.#fanOut.isWanted(stream)) this.#fanOut.push(stream, Buffer.from(chunk), 0);
+      };
+      return new Pump({ fd, terminal, onEnd, onChunk });
+    }
+    const onData = (position: number, length: number) => {
+      if (this.#fanOut.isWanted(stream)) this.#fanOut.push(stream, output.read(stream, position, length), position);
+    };
+    return output.pump(stream, fd, { onData, onEnd });
+  }
+
+  /** With positions, of a container's init: goes on behind them. OUT_OF_RANGE / OUTPUT_EXPIRED. */
+  attach(streams: ReadonlySet<StreamName>, positions: Positions = {}): OutputClient {
+    const missed = [...streams].flatMap((stream) => {
+      const position = positions[stream];
+      if (position === undefined || this.#output === undefined) return [];
+      return [...this.#output.since(stream, position)].map((piece) => ({ stream, ...piece }));
+    });
+    const client = this.#fanOut.attach(streams, missed);
     this.open();
     return client;
   }
@@ -114,9 +135,47 @@ export class ProcessStreams {
   /** End of input. A terminal has none: its programs read until it is gone. */
   closeInput(): void {
     if (this.#ends.stdinFd === undefined || this.#inputClosed) return;
+    this.#closeInput();
+    this.#onInputClosed();
+  }
+
+  #closeInput(): void {
+    if (this.#ends.stdinFd === undefined || this.#inputClosed) return;
     this.#inputClosed = true;
     if (this.#input === undefined) closeFd(this.#ends.stdinFd);
     else this.#input.close();
+  }
+
+  /** Reads no more, and ends the attachments, once they have what was read, with an error: another shim takes over. */
+  suspend(error: FlotillaError): void {
+    this.#hold('successor', true);
+    this.#fanOut.fail(error);
+  }
+
+  /** Nobody has taken over. */
+  goOn(): void {
+    this.#hold('successor', false);
+  }
+
+  /** Resolves once the input that was taken is with the process, or after `waitMs`. */
+  async inputWritten(waitMs: number): Promise<void> {
+    const written = [this.#typing, this.#inputClosed ? undefined : this.#input?.write(Buffer.alloc(0))];
+    await within(Promise.all(written), waitMs);
+  }
+
+  /** Descriptors that are open, by name. */
+  descriptors(): Record<string, number> {
+    const { terminalFd, stdinFd, stdoutFd, stderrFd } = this.#ends;
+    const ended = new Set(this.#pumps?.filter((pump) => pump.ended).map((pump) => pump.fd));
+    const open = {
+      terminal: terminalFd,
+      stdin: this.#inputClosed ? undefined : stdinFd,
+      stdout: stdoutFd,
+      stderr: stderrFd,
+    };
+    return Object.fromEntries(
+      Object.entries(open).filter((one): one is [string, number] => one[1] !== undefined && !ended.has(one[1])),
+    );
   }
 
   /** FAILED_PRECONDITION / NO_TERMINAL. */
@@ -146,7 +205,7 @@ export class ProcessStreams {
   /** Tells the attached clients that this was all. */
   finish(exitCode: number): void {
     this.#input?.destroy();
-    this.closeInput();
+    this.#closeInput();
     this.#fanOut.end(exitCode);
   }
 
@@ -155,23 +214,26 @@ export class ProcessStreams {
     this.open();
     this.#drainNow();
     this.#input?.destroy();
-    this.closeInput();
+    this.#closeInput();
   }
 
   #drainNow(): void {
     for (const pump of this.#pumps ?? []) pump.drainNow();
   }
 
-  #endOne(stream: StreamName): void {
+  #endOne(): void {
     this.#open--;
-    this.#sink?.end(stream);
     if (this.#open === 0) this.#drained.resolve();
   }
 
-  #hold(hold: boolean): void {
-    this.#held = hold;
+  #hold(holder: 'client' | 'log' | 'successor', hold: boolean): void {
+    const before = this.#holders.size > 0;
+    if (hold) this.#holders.add(holder);
+    else this.#holders.delete(holder);
+    const now = this.#holders.size > 0;
+    if (now === before) return;
     for (const pump of this.#pumps ?? []) {
-      if (hold) pump.pause();
+      if (now) pump.pause();
       else pump.resume();
     }
   }

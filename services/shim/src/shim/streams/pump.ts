@@ -41,6 +41,10 @@ export class Pump {
     this.#socket.resume();
   }
 
+  get fd(): number {
+    return this.#options.fd;
+  }
+
   get ended(): boolean {
     return this.#ended;
   }

@@ -1,25 +1,42 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import { type ContainerStdio, type CreatedInit, type Starter, startExec } from '@flotilla/libcontainer';
-import { type ChildExit, waitPidfd } from '@flotilla/linux';
+import { type ContainerStdio, type Starter, startExec } from '@flotilla/libcontainer';
+import { type ChildExit, duplicateFd, findProcess, waitPidfd } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
+import { unknownExit, untilGone } from '../adopt/adopted-exit.ts';
 import { ownerOnHost } from '../bundle.ts';
 import { ProcessStreams } from '../streams/process-streams.ts';
 import { makePipes, type StdioPair, type StreamEnds } from '../streams/stdio.ts';
 import { Exec, type Exit, notRunning } from './exec.ts';
+import { writeExecFile } from './exec-files.ts';
+import type { Init } from './init.ts';
 import type { Reaper } from './reaper.ts';
 import { within } from './within.ts';
 
+/** How long the output of an exec waits for its client to come back, when the shim was replaced. */
+const comeBackMs = 5_000;
 /** How long an exec that has ended can still be asked about, and attached to if nobody was. */
 const rememberMs = 30_000;
 
 export interface ExecTableOptions {
-  readonly init: CreatedInit;
+  readonly init: Init;
+  readonly shimDir: string;
   readonly spec: Spec;
   readonly starter: Starter;
   readonly reaper: Reaper;
   /** Told of each exit, after the output of an exec that is attached to. */
   readonly onExit: (execId: string, exit: Exit) => void;
+}
+
+/** An exec that another shim had started and this one goes on with. */
+export interface AdoptedExec {
+  readonly execId: string;
+  readonly pid: number;
+  /** Closed by the table. */
+  readonly pidfd: number;
+  readonly ends: StreamEnds;
+  /** Nobody will read its output, or somebody has. */
+  readonly opened: boolean;
 }
 
 /** The processes that were started in the container besides init. */
@@ -47,7 +64,7 @@ export class ExecTable implements Disposable {
   }
 
   get runningIds(): string[] {
-    return [...this.#execs.values()].filter((exec) => exec.running).map(({ execId }) => execId);
+    return this.running.map(({ execId }) => execId);
   }
 
   /**
@@ -66,6 +83,20 @@ export class ExecTable implements Disposable {
     }
     const pipes = makePipes({ owner: ownerOnHost(this.#options.spec, process.user), stdin, detach });
     return this.#add(execId, this.#startWithPipes(process, pipes), pipes.ends, detach);
+  }
+
+  /** Goes on with another shim's. */
+  adopt({ execId, pid, pidfd, ends, opened }: AdoptedExec): void {
+    const exec = new Exec(execId, { pid, pidfd }, new ProcessStreams({ ends }));
+    // Nobody reads when the client does not come back, and the process must not be held up for ever.
+    if (opened) this.#timers.add(setTimeout(() => exec.streams.open(), comeBackMs).unref());
+    const onExit = this.#watch(exec);
+    void untilGone(duplicateFd(pidfd)).then((exit) => onExit(exit ?? unknownExit));
+  }
+
+  /** Those that run. */
+  get running(): readonly Exec[] {
+    return [...this.#execs.values()].filter((exec) => exec.running);
   }
 
   /** Resolves when all are gone and their exits told, or after `waitMs`. */
@@ -94,6 +125,7 @@ export class ExecTable implements Disposable {
   #startProcess(process: Process, stdio: ContainerStdio): ReturnType<typeof startExec> {
     const { init, spec, starter } = this.#options;
     const { pid: containerPid, pidfd: containerPidfd, cgroup } = init;
+    if (containerPidfd === undefined) throw notRunning('the container');
     try {
       return startExec({ containerPid, containerPidfd, spec, process, cgroup, stdio, starter });
     } catch (error) {
@@ -107,17 +139,24 @@ export class ExecTable implements Disposable {
     const streams = new ProcessStreams({ ends });
     if (detach) streams.open();
     const exec = new Exec(execId, { pid, pidfd }, streams);
-    this.#execs.set(execId, exec);
+    writeExecFile(this.#options.shimDir, { execId, pid, startTime: findProcess(pid)?.startTime ?? 0, detach });
+    const onExit = this.#watch(exec);
+    this.#options.reaper.add({ pid, pidfd, onExit });
+    return exec;
+  }
+
+  /** Puts it into the table; what is returned takes its exit. */
+  #watch(exec: Exec): (exit: Pick<ChildExit, 'exitCode'>) => void {
+    this.#execs.set(exec.execId, exec);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#untold.add(promise);
-    const onExit = async (exit: ChildExit): Promise<void> => {
+    const onExit = async (exit: Pick<ChildExit, 'exitCode'>): Promise<void> => {
       this.#timers.add(setTimeout(() => this.#forget(exec), rememberMs).unref());
-      this.#options.onExit(execId, await exec.exited(exit));
+      this.#options.onExit(exec.execId, await exec.exited(exit));
       this.#untold.delete(promise);
       resolve();
     };
-    this.#options.reaper.add({ pid, pidfd, onExit: (exit) => void onExit(exit) });
-    return exec;
+    return (exit) => void onExit(exit);
   }
 
   #forget(exec: Exec): void {

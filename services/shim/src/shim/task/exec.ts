@@ -14,7 +14,7 @@ export class Exec {
   readonly execId: string;
   readonly pid: number;
   readonly streams: ProcessStreams;
-  readonly #pidfd: number;
+  readonly pidfd: number;
   readonly #finished = Promise.withResolvers<Exit>();
   #exit: Exit | undefined;
 
@@ -25,7 +25,7 @@ export class Exec {
   ) {
     this.execId = execId;
     this.pid = pid;
-    this.#pidfd = pidfd;
+    this.pidfd = pidfd;
     this.streams = streams;
   }
 
@@ -41,16 +41,16 @@ export class Exec {
   /** FAILED_PRECONDITION / TASK_NOT_RUNNING. */
   kill(signal: number): void {
     if (this.#exit !== undefined) throw notRunning(`exec ${this.execId}`);
-    signalProcess(this.#pidfd, signal, `exec ${this.execId}`);
+    signalProcess(this.pidfd, signal, `exec ${this.execId}`);
   }
 
   /**
    * It was reaped. Output that somebody reads is read to what is there, others (what it left running) may hold the pipe for
    * long; output that nobody has attached to yet waits in its pipe.
    */
-  async exited({ exitCode }: ChildExit): Promise<Exit> {
+  async exited({ exitCode }: Pick<ChildExit, 'exitCode'>): Promise<Exit> {
     this.#exit = { exitCode, exitedAtUnixNano: nowUnixNano() };
-    closeFd(this.#pidfd);
+    closeFd(this.pidfd);
     if (this.streams.isOpen) await this.drain();
     this.#finished.resolve(this.#exit);
     return this.#exit;

@@ -14,12 +14,13 @@ interface Child {
  * were this process to die before, its own parent would inherit the zombie and the status with it.
  */
 export class Reaper {
-  readonly #init: Child;
+  readonly #init: Child | undefined;
   readonly #execs = new Map<number, Child>();
   #initExited = false;
   readonly #onSignal = (): void => this.#look();
 
-  constructor(init: Child) {
+  /** Without init, when it is not a child of this process. */
+  constructor(init: Child | undefined) {
     this.#init = init;
   }
 
@@ -41,6 +42,7 @@ export class Reaper {
 
   /** Init's zombie may go. */
   reapInit(): void {
+    if (this.#init === undefined) return;
     waitPidfd(this.#init.pidfd, { noHang: true });
     this.#look();
   }
@@ -52,7 +54,7 @@ export class Reaper {
       this.#execs.delete(exec.pid);
       exec.onExit(exit);
     }
-    if (!this.#initExited) {
+    if (this.#init !== undefined && !this.#initExited) {
       const exit = waitPidfd(this.#init.pidfd, { noHang: true, noReap: true });
       if (exit !== undefined) {
         this.#initExited = true;
@@ -67,7 +69,7 @@ export class Reaper {
     try {
       for (;;) {
         const exit = waitpid(-1, { noHang: true, noReap: true });
-        if (exit === undefined || exit.pid === this.#init.pid || this.#execs.has(exit.pid)) return;
+        if (exit === undefined || exit.pid === this.#init?.pid || this.#execs.has(exit.pid)) return;
         waitpid(exit.pid, { noHang: true });
       }
     } catch (error) {

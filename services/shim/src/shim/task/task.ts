@@ -1,14 +1,16 @@
 import { FlotillaError, hasReason, invalidField } from '@flotilla/errors';
-import type { CreatedInit } from '@flotilla/libcontainer';
 import { type ChildExit, nowUnixNano, SIGKILL } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { Bundle } from '../bundle.ts';
 import { writeExitRecord } from '../exit-record.ts';
+import type { Ledger } from '../output/ledger.ts';
+import type { RecordedOutput } from '../output/recorded-output.ts';
 import type { ProcessStreams } from '../streams/process-streams.ts';
 import { Attachments } from './attachments.ts';
 import { type Exit, notRunning, signalProcess } from './exec.ts';
 import type { ExecTable } from './exec-table.ts';
 import type { ExitReporter } from './exit-reporter.ts';
+import type { Init } from './init.ts';
 import type { Reaper } from './reaper.ts';
 import { within } from './within.ts';
 
@@ -29,12 +31,16 @@ export type TaskState =
 
 export interface TaskOptions {
   readonly bundle: Bundle;
-  readonly init: CreatedInit;
+  readonly init: Init;
   readonly streams: ProcessStreams;
+  readonly output: RecordedOutput;
+  readonly ledger: Ledger;
   readonly execs: ExecTable;
   readonly reaper: Reaper;
   readonly reporter: ExitReporter;
   readonly log: Logger;
+  /** Absent: a container of this shim's own, not started. */
+  readonly initial?: TaskState | undefined;
   /** Removes what the task has on the host besides its processes. */
   readonly cleanUp: () => void;
   /** Ends this process, once calls under way are answered. */
@@ -47,7 +53,7 @@ export class Task {
   readonly #options: TaskOptions;
   readonly #ended = Promise.withResolvers<TaskExit>();
   readonly #deleted = Promise.withResolvers<void>();
-  #state: TaskState = { name: 'created' };
+  #state: TaskState;
   #starting: Promise<bigint> | undefined;
   /** Nobody is told of the exit by us: the caller of StartTask or DeleteTask is told in the answer. */
   #silent = false;
@@ -56,10 +62,20 @@ export class Task {
 
   constructor(options: TaskOptions) {
     this.#options = options;
+    this.#state = options.initial ?? { name: 'created' };
+    const { startedAtUnixNano } = options.ledger;
+    if (options.initial === undefined) return;
+    if (startedAtUnixNano === 0n) this.#silent = true;
+    else this.#starting = Promise.resolve(startedAtUnixNano);
   }
 
   get state(): TaskState {
     return this.#state;
+  }
+
+  /** When init was released; 0 when it never was. */
+  get startedAtUnixNano(): bigint {
+    return this.#options.ledger.startedAtUnixNano;
   }
 
   /** Resolves when init has exited, its output is drained, and the exit is on disk. */
@@ -79,6 +95,7 @@ export class Task {
     if (this.#state.name === 'exited') throw notRunning('the container');
     const { init } = this.#options;
     if (all) init.cgroup.killAll(signal);
+    else if (init.pidfd === undefined) throw notRunning('the container');
     else signalProcess(init.pidfd, signal, 'the container');
     if (signal === SIGKILL) this.#thaw();
   }
@@ -120,15 +137,19 @@ export class Task {
     return this.#ended.promise;
   }
 
-  /** For {@link Reaper}: init is a zombie. */
-  initExited({ exitCode, signal }: ChildExit): void {
-    void this.#end({ exitCode, signal, exitedAtUnixNano: nowUnixNano() });
+  /** Init is gone: a zombie still, when it is a child of this process. */
+  initExited(
+    { exitCode, signal }: Pick<ChildExit, 'exitCode' | 'signal'>,
+    exitedAtUnixNano: bigint = nowUnixNano(),
+  ): void {
+    void this.#end({ exitCode, signal, exitedAtUnixNano });
   }
 
   async #start(expectedAttachments: number): Promise<bigint> {
     await this.attachments.wait(expectedAttachments, attachmentMs);
     if (this.#state.name !== 'created') throw notRunning('the container');
-    const { init, cleanUp, leave } = this.#options;
+    const { init, ledger, cleanUp, leave } = this.#options;
+    ledger.recordStart(nowUnixNano());
     try {
       init.release();
     } catch (error) {
@@ -146,13 +167,14 @@ export class Task {
   }
 
   async #end(exit: Exit & { readonly signal: number | undefined }): Promise<void> {
-    const { streams, reaper, execs, log } = this.#options;
+    const { streams, output, reaper, execs, log } = this.#options;
     const { signal, ...known } = exit;
     // Whether init left by itself or was killed first is chance; why it could not start is not.
     const exitCode = this.#failedStart ?? known.exitCode;
     const ended: TaskExit = { ...known, exitCode, oomKilled: this.#wasOomKilled() };
     if (this.#options.init.cgroup.isPopulated()) this.#killAll();
     await streams.drain(drainMs);
+    if (!(await output.settle(drainMs))) log.error({}, 'the last of the output could not be logged and is lost');
     this.#record(ended, signal);
     reaper.reapInit();
     streams.finish(exit.exitCode);
@@ -168,7 +190,13 @@ export class Task {
     const { bundle, log } = this.#options;
     const { containerId, run, stateDir } = bundle.options;
     try {
-      writeExitRecord(stateDir, { containerId, run, ...exit, ...(signal === undefined ? {} : { signal }) });
+      writeExitRecord(stateDir, {
+        containerId,
+        run,
+        ...exit,
+        ...(signal === undefined ? {} : { signal }),
+        drained: true,
+      });
     } catch (error) {
       log.error({ err: error }, 'the exit could not be recorded');
     }

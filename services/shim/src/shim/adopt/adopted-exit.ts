@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { closeWatched, type ProcessExit, pidfdExitInfo, watchReadable } from '@flotilla/linux';
+
+const pauseMs = 20;
+/** Its parent reaps it within a moment; only then does the kernel tell anybody else. */
+const patienceMs = 5_000;
+/** Of a process that nobody could say the end of. */
+export const unknownExit: ProcessExit = { exitCode: 255, signal: undefined };
+
+/** Resolves once a process that is no child of this one has ended. The pidfd is closed then. */
+export async function untilGone(pidfd: number): Promise<ProcessExit | undefined> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const watch = watchReadable(pidfd, resolve);
+  await promise;
+  watch.pause();
+  const exit = await untilKnown(() => pidfdExitInfo(pidfd));
+  closeWatched(watch, pidfd);
+  return exit;
+}
+
+/** Asks again and again for what somebody else is about to write down. */
+export async function untilKnown<T>(find: () => T | undefined, waitMs = patienceMs): Promise<T | undefined> {
+  for (const deadline = performance.now() + waitMs; ; ) {
+    const found = find();
+    if (found !== undefined || performance.now() > deadline) return found;
+    await sleep(pauseMs);
+  }
+}

@@ -1,0 +1,108 @@
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { splice } from '@flotilla/linux';
+import type { LogStream } from '../logs/log-driver.ts';
+
+/** A file is followed by another once it has this size; one older one is kept. So much of a stream at least can be replayed. */
+export const keptBytes = 512 * 1024;
+
+interface JournalFile {
+  readonly path: string;
+  readonly fd: number;
+  /** Place in the stream of its first byte. */
+  readonly base: number;
+}
+
+/**
+ * What was read of a container's stream and is not done with: the kernel moves it from the pipe into a file, in one step
+ * that no SIGKILL can split, so that the size of the file is the number of bytes that have left the pipe. Files are named
+ * `<stream>.<place of the first byte>`.
+ */
+export class Journal implements Disposable {
+  readonly #dir: string;
+  readonly #stream: LogStream;
+  #current: JournalFile;
+  #previous: JournalFile | undefined;
+  #end: number;
+
+  /** Begins, or goes on with what another shim has left. */
+  constructor(dir: string, stream: LogStream) {
+    this.#dir = dir;
+    this.#stream = stream;
+    const [newest = 0, older, ...old] = findBases(dir, stream);
+    for (const base of old) rmSync(this.#path(base), { force: true });
+    this.#current = this.#open(newest);
+    this.#previous = older === undefined ? undefined : this.#open(older);
+    this.#end = newest + fstatSync(this.#current.fd).size;
+  }
+
+  /** Place in the stream behind the last byte read. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Place of the oldest byte that is kept. */
+  get begin(): number {
+    return (this.#previous ?? this.#current).base;
+  }
+
+  /** Moves what a pipe has, at most `length` bytes. 0 at its end, `undefined` when it has nothing now. Throws ENOSPC. */
+  fill(pipeFd: number, length: number): number | undefined {
+    const { base, fd } = this.#current;
+    if (this.#end - base >= keptBytes) {
+      this.#begin();
+      return this.fill(pipeFd, length);
+    }
+    const moved = splice(pipeFd, fd, length, this.#end - base);
+    this.#end += moved ?? 0;
+    return moved;
+  }
+
+  /** Reads from a place that is kept, to the end or until the buffer is full; returns how many bytes. */
+  read(from: number, buffer: Uint8Array): number {
+    let length = 0;
+    for (const file of [this.#previous, this.#current]) {
+      if (file === undefined) continue;
+      const until = file === this.#current ? this.#end : this.#current.base;
+      const wanted = Math.min(until - from - length, buffer.length - length);
+      if (wanted > 0) length += readSync(file.fd, buffer, length, wanted, from + length - file.base);
+    }
+    return length;
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#current.fd);
+    if (this.#previous !== undefined) closeSync(this.#previous.fd);
+  }
+
+  #begin(): void {
+    const old = this.#previous;
+    this.#previous = this.#current;
+    this.#current = this.#open(this.#end);
+    if (old === undefined) return;
+    closeSync(old.fd);
+    rmSync(old.path, { force: true });
+  }
+
+  #open(base: number): JournalFile {
+    const path = this.#path(base);
+    return { path, base, fd: openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600) };
+  }
+
+  #path(base: number): string {
+    return join(this.#dir, `${this.#stream}.${base}`);
+  }
+}
+
+/** Removes the files of a stream's journal. */
+export function removeJournal(dir: string, stream: LogStream): void {
+  for (const base of findBases(dir, stream)) rmSync(join(dir, `${stream}.${base}`), { force: true });
+}
+
+/** Newest first. */
+function findBases(dir: string, stream: LogStream): number[] {
+  return readdirSync(dir)
+    .flatMap((name) => (name.startsWith(`${stream}.`) ? [Number(name.slice(stream.length + 1))] : []))
+    .filter(Number.isSafeInteger)
+    .sort((a, b) => b - a);
+}

@@ -1,0 +1,128 @@
+import { closeSync, constants, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { FlotillaError } from '@flotilla/errors';
+import type { LogPlace, LogStream } from '../logs/log-driver.ts';
+
+const fileName = 'ledger';
+/** Less than a page, so that a write is whole or not at all, whenever its writer is killed. */
+const sizeBytes = 128;
+const layoutVersion = 1;
+const streams: readonly LogStream[] = ['stdout', 'stderr'];
+
+const versionAt = 0;
+const stdinClosedAt = 1;
+const intentAt = 2;
+const startedAt = 8;
+const streamAt = { stdout: 16, stderr: 32 } as const;
+const intentFieldsAt = 48;
+
+/** How far a stream is logged. */
+export interface StreamPlace {
+  /** Bytes of it that are in the log. */
+  logged: number;
+  /** LinePosition. */
+  continuedAtUnixNano: bigint;
+}
+
+/** A piece of output that is about to be logged, or was. */
+export interface LogIntent {
+  readonly stream: LogStream;
+  /** It goes from `logged` of its stream to here. */
+  readonly end: number;
+  readonly ended: boolean;
+  readonly atUnixNano: bigint;
+  readonly place: LogPlace;
+}
+
+/** What a shim must know that takes over from one that was killed: a small file in the shim's folder. */
+export class Ledger implements Disposable {
+  readonly #fd: number;
+  readonly #bytes = Buffer.alloc(sizeBytes);
+
+  /** Begins one, or goes on with one. FAILED_PRECONDITION / LEDGER_UNKNOWN when it is of a later release. */
+  constructor(dir: string) {
+    this.#fd = openSync(join(dir, fileName), constants.O_RDWR | constants.O_CREAT, 0o600);
+    if (readSync(this.#fd, this.#bytes, 0, sizeBytes, 0) === 0) this.#bytes[versionAt] = layoutVersion;
+    const version = this.#bytes[versionAt];
+    if (version === layoutVersion) return;
+    closeSync(this.#fd);
+    throw new FlotillaError('failed_precondition', `the ledger in ${dir} has layout ${version}, not ${layoutVersion}`, {
+      reason: 'LEDGER_UNKNOWN',
+      metadata: { dir, version: String(version) },
+    });
+  }
+
+  /** When init was, or was about to be, released; 0 before. */
+  get startedAtUnixNano(): bigint {
+    return this.#bytes.readBigInt64LE(startedAt);
+  }
+
+  recordStart(atUnixNano: bigint): void {
+    this.#bytes.writeBigInt64LE(atUnixNano, startedAt);
+    this.#write();
+  }
+
+  get isStdinClosed(): boolean {
+    return this.#bytes[stdinClosedAt] === 1;
+  }
+
+  recordStdinClosed(): void {
+    this.#bytes[stdinClosedAt] = 1;
+    this.#write();
+  }
+
+  placeOf(stream: LogStream): StreamPlace {
+    const at = streamAt[stream];
+    return {
+      logged: Number(this.#bytes.readBigUInt64LE(at)),
+      continuedAtUnixNano: this.#bytes.readBigInt64LE(at + 8),
+    };
+  }
+
+  /** The piece that was begun last; `undefined` before the first. */
+  get intent(): LogIntent | undefined {
+    const kind = this.#bytes[intentAt]!;
+    if (kind === 0) return undefined;
+    const at = intentFieldsAt;
+    return {
+      stream: streams[(kind - 1) >> 1]!,
+      ended: ((kind - 1) & 1) === 1,
+      end: Number(this.#bytes.readBigUInt64LE(at)),
+      atUnixNano: this.#bytes.readBigInt64LE(at + 8),
+      place: { file: this.#bytes.readBigUInt64LE(at + 16), offset: this.#bytes.readBigUInt64LE(at + 24) },
+    };
+  }
+
+  /**
+   * The places of both streams, which say that all earlier pieces are logged, and the next piece: one write for each piece,
+   * before it is logged.
+   */
+  recordIntent(
+    places: Readonly<Record<LogStream, StreamPlace>>,
+    { stream, ended, end, atUnixNano, place }: LogIntent,
+  ): void {
+    for (const name of streams) {
+      this.#bytes.writeBigUInt64LE(BigInt(places[name].logged), streamAt[name]);
+      this.#bytes.writeBigInt64LE(places[name].continuedAtUnixNano, streamAt[name] + 8);
+    }
+    const at = intentFieldsAt;
+    this.#bytes[intentAt] = 1 + (streams.indexOf(stream) << 1) + (ended ? 1 : 0);
+    this.#bytes.writeBigUInt64LE(BigInt(end), at);
+    this.#bytes.writeBigInt64LE(atUnixNano, at + 8);
+    this.#bytes.writeBigUInt64LE(place.file, at + 16);
+    this.#bytes.writeBigUInt64LE(place.offset, at + 24);
+    this.#write();
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
+  }
+
+  #write(): void {
+    writeSync(this.#fd, this.#bytes, 0, sizeBytes, 0);
+  }
+}
+
+export function removeLedger(dir: string): void {
+  rmSync(join(dir, fileName), { force: true });
+}

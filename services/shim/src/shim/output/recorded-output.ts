@@ -1,0 +1,114 @@
+import { FlotillaError, invalidField } from '@flotilla/errors';
+import { nowUnixNano } from '@flotilla/linux';
+import type { LogDriver, LogStream } from '../logs/log-driver.ts';
+import { Journal, removeJournal } from './journal.ts';
+import { JournaledPump, type Staging } from './journaled-pump.ts';
+import type { Ledger } from './ledger.ts';
+import { OutputLog } from './output-log.ts';
+
+const chunkBytes = 64 * 1024;
+const streams: readonly LogStream[] = ['stdout', 'stderr'];
+
+export interface RecordedOutputOptions {
+  /** The shim's folder. */
+  readonly dir: string;
+  readonly ledger: Ledger;
+  /** Absent: nothing is logged. */
+  readonly driver: LogDriver | undefined;
+  /** With a terminal. */
+  readonly staging: Staging | undefined;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Where to tell what comes of a stream. */
+export interface OutputListener {
+  readonly onData: (position: number, length: number) => void;
+  readonly onEnd: () => void;
+}
+
+/** Output of a container's init: journal and log, which outlive this process, and what can be replayed of it. */
+export class RecordedOutput implements Disposable {
+  readonly #options: RecordedOutputOptions;
+  readonly #journals: Readonly<Record<LogStream, Journal>>;
+  readonly #log: OutputLog | undefined;
+  /** Set by whoever reads. */
+  onHold: (hold: boolean) => void = () => {};
+
+  /** Goes on with what another shim has left. */
+  constructor(options: RecordedOutputOptions) {
+    const { dir, ledger, driver, onFailure } = options;
+    this.#options = options;
+    this.#journals = { stdout: new Journal(dir, 'stdout'), stderr: new Journal(dir, 'stderr') };
+    if (driver === undefined) return;
+    const onHold = (hold: boolean) => this.onHold(hold);
+    this.#log = new OutputLog({ journals: this.#journals, ledger, driver, now: nowUnixNano, onFailure, onHold });
+  }
+
+  /** Reading end of the staging pipe. */
+  get stagingFd(): number | undefined {
+    return this.#options.staging?.readFd;
+  }
+
+  /** Logs what another shim had read and not logged. */
+  recover(): void {
+    this.#log?.recover();
+  }
+
+  /** Begins to read a stream. */
+  pump(stream: LogStream, fd: number, { onData, onEnd }: OutputListener): JournaledPump {
+    return new JournaledPump({
+      fd,
+      staging: this.#options.staging,
+      journal: this.#journals[stream],
+      onData: (position, length) => {
+        this.#log?.take(stream);
+        onData(position, length);
+      },
+      onEnd: () => {
+        this.#log?.take(stream, true);
+        onEnd();
+      },
+    });
+  }
+
+  /** A piece of a stream, a copy. */
+  read(stream: LogStream, position: number, length: number): Buffer {
+    const piece = Buffer.allocUnsafe(length);
+    return piece.subarray(0, this.#journals[stream].read(position, piece));
+  }
+
+  /**
+   * What came of a stream from a place on, up to now. OUT_OF_RANGE / OUTPUT_EXPIRED when that is not kept any more,
+   * INVALID_FIELD when it has not come yet.
+   */
+  *since(stream: LogStream, position: number): Generator<{ readonly position: number; readonly data: Buffer }> {
+    const { begin, end } = this.#journals[stream];
+    if (position > end) throw invalidField(`${stream}_position`, `at most ${end}`, String(position));
+    if (position < begin) {
+      const message = `output of ${stream} before byte ${begin} is no longer kept; the log has it`;
+      throw new FlotillaError('out_of_range', message, {
+        reason: 'OUTPUT_EXPIRED',
+        metadata: { stream, begin: String(begin) },
+      });
+    }
+    for (let at = position; at < end; at += chunkBytes) {
+      yield { position: at, data: this.read(stream, at, Math.min(chunkBytes, end - at)) };
+    }
+  }
+
+  /** Resolves once all is logged, false after `waitMs`. */
+  async settle(waitMs: number): Promise<boolean> {
+    return (await this.#log?.settle(waitMs)) ?? true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#log?.close();
+    for (const stream of streams) this.#journals[stream][Symbol.dispose]();
+    this.#options.driver?.[Symbol.dispose]();
+  }
+}
+
+/** Removes what a shim's folder has of it. */
+export function removeRecordedOutput(dir: string): void {
+  for (const stream of streams) removeJournal(dir, stream);
+}

@@ -1,0 +1,106 @@
+import { join } from 'node:path';
+import process from 'node:process';
+import type { Starter } from '@flotilla/libcontainer';
+import { closeFd } from '@flotilla/linux';
+import { serve } from '@flotilla/rpc';
+import { watchAdoptedInit } from './adopt/watch-init.ts';
+import { cleanUp } from './clean-up.ts';
+import type { Made } from './made.ts';
+import { HandOver } from './server/hand-over.ts';
+import { shimService } from './server/shim-service.ts';
+import { writeShimFile } from './shim-file.ts';
+import { ProcessStreams } from './streams/process-streams.ts';
+import type { Exit } from './task/exec.ts';
+import { removeExecFile, writeExecExit } from './task/exec-files.ts';
+import { ExecTable } from './task/exec-table.ts';
+import { ExitReporter } from './task/exit-reporter.ts';
+import { Reaper } from './task/reaper.ts';
+import { releaseStdin } from './task/stdin-release.ts';
+import { Task, type TaskState } from './task/task.ts';
+
+/** How long clients may take to fetch what they were sent, once the task is over. */
+const farewellMs = 5_000;
+/** How long a client that does not keep up may hold a container's output back, before it loses its place. */
+const patienceMs = 2_000;
+
+/** Serves a container to its end; `left` is called once all is closed. */
+export async function serveTask(made: Made, starter: Starter, left: () => void): Promise<void> {
+  const { bundle, log, init, ends, output, ledger, adopted } = made;
+  const { shimDir, options } = bundle;
+  const { containerId } = options;
+  const stopped = new AbortController();
+  const onInputClosed = () => {
+    ledger.recordStdinClosed();
+    void releaseStdin(bundle, stopped.signal);
+  };
+  const streams = new ProcessStreams({ ends, output, patienceMs, onInputClosed });
+  const reporter = new ExitReporter(options.supervisorAddress, log);
+  const { pid, pidfd } = init;
+  const isChild = adopted === undefined && pidfd !== undefined;
+  const reaper = new Reaper(isChild ? { pid, pidfd, onExit: (exit) => task.initExited(exit) } : undefined);
+  const tellExecExit = async (execId: string, exit: Exit): Promise<void> => {
+    writeExecExit(shimDir, execId, exit);
+    await reporter.reportExec({ containerId, execId, ...exit });
+    removeExecFile(shimDir, execId);
+  };
+  const onExit = (execId: string, exit: Exit) => void tellExecExit(execId, exit);
+  const execs = new ExecTable({ init, shimDir, spec: bundle.spec, starter, reaper, onExit });
+  const task: Task = new Task({
+    bundle,
+    init,
+    streams,
+    output,
+    ledger,
+    execs,
+    reaper,
+    reporter,
+    log,
+    initial: adopted === undefined ? undefined : adoptedState(made),
+    cleanUp: () => cleanUp(bundle, init.cgroup, log),
+    leave: () => void leave(),
+  });
+  const handOver = new HandOver({ init, task, streams, execs, reaper });
+  const implementation = shimService({ bundle, init, streams, task, execs, handOver });
+  const server = await serve({
+    socketPath: join(shimDir, 'shim.sock'),
+    implementations: [implementation],
+    service: 'shim',
+    log,
+    usePassedSocket: false,
+  });
+  // A mistake in one call must not cost the container its parent.
+  const onMistake = (error: unknown) => log.error({ err: error }, 'an error that nobody expected');
+  process.on('uncaughtException', onMistake);
+  writeShimFile(bundle, init);
+  if (adopted !== undefined) {
+    output.recover();
+    if (ledger.isStdinClosed) onInputClosed(); // its shim may have been killed before the launcher knew
+  }
+  streams.open();
+  reaper.start();
+  if (adopted !== undefined) {
+    for (const exec of adopted.execs) execs.adopt(exec);
+    for (const { execId, ...exit } of adopted.endedExecs) onExit(execId, exit);
+    void watchAdoptedInit(made, (exit, at) => task.initExited(exit, at));
+  }
+
+  async function leave(): Promise<void> {
+    await task.attachments.waitForNone(farewellMs);
+    stopped.abort();
+    reporter[Symbol.dispose]();
+    await server[Symbol.asyncDispose]();
+    reaper.stop();
+    execs[Symbol.dispose]();
+    output[Symbol.dispose]();
+    ledger[Symbol.dispose]();
+    if (pidfd !== undefined) closeFd(pidfd);
+    process.off('uncaughtException', onMistake);
+    left();
+  }
+}
+
+function adoptedState({ init, ledger }: Made): TaskState {
+  const { startedAtUnixNano } = ledger;
+  if (startedAtUnixNano === 0n) return { name: 'created' };
+  return { name: init.cgroup.isFrozen() ? 'paused' : 'running', startedAtUnixNano };
+}

@@ -1,0 +1,15 @@
+import type { ContainerCgroup } from '@flotilla/libcontainer';
+
+/** A container's first process, made by this shim or by one whose place it takes. */
+export interface Init {
+  /** On the host. */
+  readonly pid: number;
+  /** `undefined` when it was gone before this shim came. */
+  readonly pidfd: number | undefined;
+  readonly warnings: readonly string[];
+  readonly cgroup: ContainerCgroup;
+  /** As CreatedInit.release. */
+  release(): void;
+  /** SIGKILL; nothing when it is gone. */
+  kill(): void;
+}
