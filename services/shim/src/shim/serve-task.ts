@@ -14,6 +14,7 @@ import type { Exit } from './task/exec.ts';
 import { removeExecFile, writeExecExit } from './task/exec-files.ts';
 import { ExecTable } from './task/exec-table.ts';
 import { ExitReporter } from './task/exit-reporter.ts';
+import { OomWatch } from './task/oom-watch.ts';
 import { Reaper } from './task/reaper.ts';
 import { releaseStdin } from './task/stdin-release.ts';
 import { Task, type TaskState } from './task/task.ts';
@@ -37,7 +38,14 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
   const reporter = new ExitReporter(options.supervisorAddress, log);
   const { pid, pidfd } = init;
   const isChild = adopted === undefined && pidfd !== undefined;
-  const reaper = new Reaper(isChild ? { pid, pidfd, onExit: (exit) => task.initExited(exit) } : undefined);
+  const onKill = (killCount: number) =>
+    void reporter.reportOom({ containerId, run: options.run, killCount: BigInt(killCount) });
+  const oomWatch = new OomWatch({ cgroup: init.cgroup, onKill, log });
+  const initExited: Task['initExited'] = (...exit) => {
+    oomWatch.look(); // told before the exit
+    task.initExited(...exit);
+  };
+  const reaper = new Reaper(isChild ? { pid, pidfd, onExit: (exit) => initExited(exit) } : undefined);
   const tellExecExit = async (execId: string, exit: Exit): Promise<void> => {
     writeExecExit(shimDir, execId, exit);
     await reporter.reportExec({ containerId, execId, ...exit });
@@ -81,13 +89,15 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
   if (adopted !== undefined) {
     for (const exec of adopted.execs) execs.adopt(exec);
     for (const { execId, ...exit } of adopted.endedExecs) onExit(execId, exit);
-    void watchAdoptedInit(made, (exit, at) => task.initExited(exit, at));
+    void watchAdoptedInit(made, (exit, at) => initExited(exit, at));
   }
+  oomWatch.start();
 
   async function leave(): Promise<void> {
     await task.attachments.waitForNone(farewellMs);
     stopped.abort();
     reporter[Symbol.dispose]();
+    oomWatch[Symbol.dispose]();
     await server[Symbol.asyncDispose]();
     reaper.stop();
     execs[Symbol.dispose]();

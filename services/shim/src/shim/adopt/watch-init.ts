@@ -9,12 +9,13 @@ type OnExit = (exit: { readonly exitCode: number; readonly signal: number | unde
  * Sees the end of an init that is no child of this process. How it ended the kernel says, or the launcher, which reaps it
  * and writes it down; else nobody does.
  */
-export async function watchAdoptedInit({ init, bundle, log }: Made, onExit: OnExit): Promise<void> {
+export async function watchAdoptedInit({ init, bundle, ledger, log }: Made, onExit: OnExit): Promise<void> {
   const { stateDir, run } = bundle.options;
   const recorded = () => {
     const record = findExitRecord(stateDir);
     return record?.run === run ? record : undefined;
   };
+  if (init.pidfd === undefined && ledger.startedAtUnixNano === 0n) return onExit(unknownExit, nowUnixNano());
   const told = init.pidfd === undefined ? undefined : await untilGone(duplicateFd(init.pidfd));
   const record = told === undefined ? await untilKnown(recorded) : recorded();
   const exit = told ?? record;

@@ -43,9 +43,8 @@ export function shimService(options: ShimServiceOptions): Implementation {
     killTask: async ({ signal, all, execId }) => {
       handOver.check();
       checkSignal(signal);
-      if (execId !== '' && all) throw invalidField('all', 'false when exec_id is given', 'true');
       if (execId === '') task.kill(signal, all);
-      else execs.get(execId).kill(signal);
+      else execs.get(execId).kill(signal, all);
       return KillTaskResponse.create();
     },
     pauseTask: async () => {

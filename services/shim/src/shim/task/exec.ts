@@ -1,5 +1,5 @@
 import { FlotillaError } from '@flotilla/errors';
-import { type ChildExit, closeFd, isErrno, nowUnixNano, pidfdSendSignal } from '@flotilla/linux';
+import { type ChildExit, closeFd, isErrno, kill, nowUnixNano, pidfdSendSignal } from '@flotilla/linux';
 import type { ProcessStreams } from '../streams/process-streams.ts';
 
 /** How a process ended. */
@@ -38,10 +38,11 @@ export class Exec {
     return this.#finished.promise;
   }
 
-  /** FAILED_PRECONDITION / TASK_NOT_RUNNING. */
-  kill(signal: number): void {
+  /** `all`: its process group, too. FAILED_PRECONDITION / TASK_NOT_RUNNING. */
+  kill(signal: number, all = false): void {
     if (this.#exit !== undefined) throw notRunning(`exec ${this.execId}`);
     signalProcess(this.pidfd, signal, `exec ${this.execId}`);
+    if (all) signalGroup(this.pid, signal);
   }
 
   /**
@@ -70,6 +71,15 @@ export function signalProcess(pidfd: number, signal: number, what: string): void
   } catch (error) {
     if (isErrno(error, 'ESRCH')) throw notRunning(what);
     throw error;
+  }
+}
+
+/** An exec leads a session and a group of its own. What has left both goes on. */
+function signalGroup(leader: number, signal: number): void {
+  try {
+    kill(-leader, signal);
+  } catch (error) {
+    if (!isErrno(error, 'ESRCH')) throw error; // the leader was alone
   }
 }
 

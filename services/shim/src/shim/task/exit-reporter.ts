@@ -3,6 +3,7 @@ import { FlotillaError } from '@flotilla/errors';
 import type { Logger } from '@flotilla/log';
 import {
   ReportExecExitRequest,
+  ReportOomRequest,
   ReportTaskExitRequest,
   SupervisorServiceService,
 } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
@@ -35,6 +36,16 @@ export class ExitReporter implements Disposable {
   reportTask(exit: ReportTaskExitRequest): Promise<void> {
     const request = ReportTaskExitRequest.create(exit);
     return this.#enqueue((client, signal) => client.reportTaskExit(request, { signal, deadlineMs: attemptMs }));
+  }
+
+  /** Resolves once the supervisor has stored it, or has said that it is too old to. */
+  reportOom(kills: ReportOomRequest): Promise<void> {
+    const request = ReportOomRequest.create(kills);
+    return this.#enqueue((client, signal) =>
+      client.reportOom(request, { signal, deadlineMs: attemptMs }).catch((error: unknown) => {
+        if (!(error instanceof FlotillaError) || error.code !== 'unimplemented') throw error;
+      }),
+    );
   }
 
   /** Gives up. */

@@ -17,7 +17,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Starter } from '@flotilla/libcontainer';
@@ -29,6 +28,7 @@ import {
   defaultReadonlyPaths,
   toCapabilitySets,
 } from '@flotilla/libcontainer/defaults';
+import { closeFd, pidfdOpen, recvFds, setNonBlocking, unixSocketPair } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import { LauncherReply, TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import {
@@ -67,6 +67,8 @@ export class ShimRig implements AsyncDisposable {
   readonly dir = mkdtempSync('/tmp/fl-');
   readonly #group = `/fl-shim-test-${randomBytes(4).toString('hex')}`;
   readonly #children = new Set<ChildProcess>();
+  /** What the launcher would keep, by container and name. */
+  readonly #kept = new Map<string, Readonly<Record<string, number>>>();
   readonly #open = new AsyncDisposableStack();
   readonly supervisorAddress = `unix://${this.dir}/supervisor.sock`;
 
@@ -96,11 +98,51 @@ export class ShimRig implements AsyncDisposable {
     const { containerId, shimDir } = this.prepare(plan);
     this.lastShimDir = shimDir;
     this.lastContainerId = containerId;
-    const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1'];
+    return this.#start(containerId, shimDir, { adopt: false });
+  }
+
+  /** Starts a shim that takes a container over, from one that is dead or from one that lives. */
+  async adopt(task: TestTask, { replaces = 0 } = {}): Promise<TestTask> {
+    const { containerId, shimDir } = task;
+    const { reply } = await this.#start(containerId, shimDir, { adopt: true, replaces });
+    if (reply?.$case !== 'launch') assert.fail(JSON.stringify(reply?.value));
+    const adopted = new TestTask(shimDir, containerId, reply.value, this);
+    this.#open.use(adopted.client);
+    return adopted;
+  }
+
+  /** Closes the kept copy of a container's input. */
+  releaseStdin(containerId: string): void {
+    const { stdin, ...rest } = this.#kept.get(containerId) ?? {};
+    if (stdin !== undefined) closeFd(stdin);
+    this.#kept.set(containerId, rest);
+  }
+
+  /** As the launcher does: gives a shim its descriptors, and keeps those that it sends. */
+  async #start(
+    containerId: string,
+    shimDir: string,
+    old: { adopt: boolean; replaces?: number },
+  ): Promise<LauncherReply> {
+    const kept = old.adopt ? Object.entries(this.#kept.get(containerId) ?? {}) : [];
+    const fds = Object.fromEntries(kept.map(([name], i) => [name, 4 + i]));
+    const options = JSON.stringify({ ...old, fds });
+    const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1', options];
     const env = { ...process.env, NODE_COMPILE_CACHE: compileCache };
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+    const [ours, theirs] = unixSocketPair();
+    const child = spawn(process.execPath, args, {
+      env,
+      stdio: ['ignore', 'inherit', 'inherit', theirs, ...kept.map(([, fd]) => fd)],
+    });
+    closeFd(theirs);
     this.#children.add(child);
-    return readReply(child.stdio[3] as Readable);
+    const { reply, received } = await readReply(ours);
+    if (reply.reply?.$case === 'launch') {
+      for (const [name, fd] of kept) if (name !== 'init') closeFd(fd);
+      const { init = pidfdOpen(reply.reply.value.initPid) } = Object.fromEntries(kept);
+      this.#kept.set(containerId, { ...received, init });
+    }
+    return reply;
   }
 
   /** Writes a bundle. */
@@ -168,6 +210,7 @@ export class ShimRig implements AsyncDisposable {
     }
     await Promise.race([this.ended(), sleep(5_000)]);
     for (const child of this.#children) child.kill('SIGKILL');
+    for (const kept of this.#kept.values()) for (const fd of Object.values(kept)) closeFd(fd);
     await this.#open.disposeAsync();
     for (const group of [...this.cgroups(), ...hierarchies().map((root) => `${root}${this.#group}`)]) {
       if (existsSync(group)) rmdirSync(group);
@@ -272,15 +315,37 @@ export class TestTask {
   }
 }
 
-/** The pipe may stay open behind the message: a waiting init has a copy of it. */
-async function readReply(pipe: Readable): Promise<LauncherReply> {
+interface Answer {
+  readonly reply: LauncherReply;
+  /** Descriptors that came with it, by name. */
+  readonly received: Readonly<Record<string, number>>;
+}
+
+/** The socket may stay open behind the message: a waiting init has a copy of it. */
+async function readReply(socketFd: number): Promise<Answer> {
+  setNonBlocking(socketFd, true);
+  const chunk = Buffer.alloc(64 << 10);
   let bytes = Buffer.alloc(0);
-  for await (const chunk of pipe) {
-    bytes = Buffer.concat([bytes, chunk as Buffer]);
-    const frame = findFrame(bytes, 1 << 20);
-    if (frame !== undefined) return LauncherReply.decode(frame);
+  const fds: number[] = [];
+  try {
+    for (;;) {
+      const part = recvFds(socketFd, chunk);
+      if (part === undefined) {
+        await sleep(2);
+        continue;
+      }
+      if (part.length === 0) return assert.fail(`the shim ended without an answer: ${bytes}`);
+      fds.push(...part.fds);
+      bytes = Buffer.concat([bytes, chunk.subarray(0, part.length)]);
+      const frame = findFrame(bytes, 1 << 20);
+      if (frame === undefined) continue;
+      const reply = LauncherReply.decode(frame);
+      const names = reply.reply?.$case === 'launch' ? reply.reply.value.keptDescriptors : [];
+      return { reply, received: Object.fromEntries(names.map((name, i) => [name, fds[i]!])) };
+    }
+  } finally {
+    closeFd(socketFd);
   }
-  return assert.fail(`the shim ended without an answer: ${bytes}`);
 }
 
 /** Where cgroups are: each v1 controller and v2. */

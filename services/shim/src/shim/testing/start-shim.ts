@@ -3,14 +3,14 @@
 import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import type { Starter } from '@flotilla/libcontainer';
-import { closeFd, exitNow, setChildSubreaper, waitpid } from '@flotilla/linux';
+import { closeAllBut, exitNow, setChildSubreaper, waitpid } from '@flotilla/linux';
 import { fork } from '@flotilla/linux/fork';
 import { runShim } from '../run-shim.ts';
 
 flushCompileCache(); // the process leaves by _exit, which would not
 const readyFd = 3;
-const [forkMode, shimDir, containerId, run] = process.argv.slice(2) as [Starter, string, string, string];
-const options = { shimDir, containerId, run: BigInt(run), requestId: 'test', readyFd, forkMode };
+const [forkMode, shimDir, containerId, run, old] = process.argv.slice(2) as [Starter, string, string, string, string];
+const options = { shimDir, containerId, run: BigInt(run), requestId: 'test', readyFd, forkMode, ...JSON.parse(old) };
 
 if (forkMode === 'spawn' || !forked()) await runShim(options);
 
@@ -19,6 +19,6 @@ function forked(): boolean {
   setChildSubreaper(true);
   const pid = fork();
   if (pid === 0) return false;
-  closeFd(readyFd);
+  closeAllBut([]); // a copy of a container's input would keep it open
   exitNow(waitpid(pid).exitCode);
 }

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import process from 'node:process';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isErrno, setChildSubreaper, waitpid } from '@flotilla/linux';
+import { findExitRecord } from '../exit-record.ts';
+import { ShimRig, type TaskPlan, type TestTask } from '../testing/shim-rig.ts';
+
+const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
+
+const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
+const counting =
+  'i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); [ $((i % 20)) = 0 ] && sleep 0.01; done; exit 5';
+const lines = (count: number) => Array.from({ length: count }, (_, i) => `line ${i}\n`).join('');
+const execProcess = (args: readonly string[], more = {}) =>
+  JSON.stringify({ args, cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'], ...more });
+
+if (skip === false) setChildSubreaper(true); // this process is the launcher's stand-in
+
+/** Reaps, as the launcher does, the init of a shim that was killed. */
+async function reap(pid: number): Promise<void> {
+  for (;;) {
+    try {
+      if (waitpid(pid, { noHang: true }) !== undefined) return;
+    } catch (error) {
+      if (!isErrno(error, 'ECHILD')) throw error;
+    }
+    if (!existsSync(`/proc/${pid}`)) return;
+    await sleep(5);
+  }
+}
+
+/** Its own parent reaps it. */
+async function killShim({ shimPid }: TestTask): Promise<void> {
+  process.kill(shimPid, 'SIGKILL');
+  while (existsSync(`/proc/${shimPid}`)) await sleep(2);
+}
+
+for (const forkMode of ['fork', 'spawn'] as const) {
+  describe(`a shim by ${forkMode} that takes over`, { skip }, () => {
+    test('from killed ones: output complete and in order, exit code right', async () => {
+      await using rig = new ShimRig(forkMode);
+      const supervisor = await rig.startSupervisor();
+      let task = await rig.launch(sh(counting));
+      void reap(task.initPid);
+      await task.start();
+      for (let kills = 0; kills < 4; kills++) {
+        await sleep(100);
+        await killShim(task);
+        task = await rig.adopt(task);
+      }
+      assert.equal(await task.wait(), 5);
+      assert.equal(task.logText(), lines(2000));
+      await supervisor.received(1);
+      assert.equal(supervisor.reports[0]?.exitCode, 5);
+      assert.equal(findExitRecord(rig.stateDir(task.containerId))?.drained, true);
+      await task.client.deleteTask({});
+      assert.equal(existsSync(task.shimDir), false);
+      assert.deepEqual(rig.cgroups(), []);
+    });
+
+    test('from one that lives: clients and followers come back to their places', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh(counting));
+      void reap(task.initPid);
+      await task.start();
+      const before = task.attach({ stdoutPosition: 0n, stderrPosition: 0n });
+      await before.sees('line 300\n');
+      const old = task;
+      task = await rig.adopt(task, { replaces: task.shimPid });
+      assert.equal(existsSync(`/proc/${old.shimPid}/cmdline`) && old.shimPid === task.shimPid, false);
+      await assert.rejects(before.done, { reason: 'SHIM_REPLACED' });
+      const after = task.attach({ stdoutPosition: BigInt(before.stdout.length), stderrPosition: 0n });
+      await after.done;
+      assert.equal(after.exitCode, 5);
+      assert.equal(before.stdout + after.stdout, lines(2000));
+      assert.equal(task.logText(), lines(2000));
+    });
+
+    test('of a container that ended meanwhile: what it had written is not lost', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('echo one; sleep 0.2; echo two; printf three; exit 3'));
+      await task.start();
+      await task.logs('one\n');
+      await killShim(task);
+      await reap(task.initPid);
+      task = await rig.adopt(task);
+      assert.equal(await task.wait(), 3);
+      assert.equal(task.logText(), 'one\ntwo\nthree');
+    });
+
+    test('with a terminal', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch({ args: ['sh'], process: { terminal: true }, options: { openStdin: true } });
+      void reap(task.initPid);
+      await task.start();
+      const first = task.attach({ stdin: true });
+      first.stdin('echo fir""st\n');
+      await first.sees('first\r\n');
+      await killShim(task);
+      task = await rig.adopt(task);
+      const second = task.attach({ stdin: true });
+      second.stdin('echo sec""ond; exit 4\n');
+      await second.sees('second\r\n');
+      assert.equal(await task.wait(), 4);
+      assert.match(task.logText().replaceAll(/\s+/g, ' '), / first .* second /);
+    });
+
+    test('execs: handed over they go on, those of a killed shim end or, detached, go on', async () => {
+      await using rig = new ShimRig(forkMode);
+      const supervisor = await rig.startSupervisor();
+      let task = await rig.launch(sh('sleep 60'));
+      void reap(task.initPid);
+      await task.start();
+      const pid = await task.exec({
+        execId: 'a',
+        processJson: execProcess(['sh', '-c', 'echo up; read x; echo $x; exit 6']),
+        stdin: true,
+      });
+      void reap(pid);
+      const before = task.attach({ execId: 'a', stdin: true });
+      await before.sees('up\n');
+      task = await rig.adopt(task, { replaces: task.shimPid });
+      const after = task.attach({ execId: 'a', stdin: true });
+      after.stdin('still here\n');
+      await after.done;
+      assert.equal(after.stdout, 'still here\n');
+      assert.equal(after.exitCode, 6);
+      const lost = await task.exec({ execId: 'b', processJson: execProcess(['sleep', '60']) });
+      const kept = await task.exec({
+        execId: 'c',
+        processJson: execProcess(['sh', '-c', 'sleep 0.5; exit 8']),
+        detach: true,
+      });
+      void reap(lost);
+      void reap(kept);
+      await killShim(task);
+      task = await rig.adopt(task);
+      await supervisor.received(3);
+      assert.deepEqual(
+        supervisor.reports.map((report) => ['execId' in report ? report.execId : '', report.exitCode]),
+        [
+          ['a', 6],
+          ['b', 137],
+          ['c', 8],
+        ],
+      );
+    });
+
+    test('the end of input arrives though its writing end was kept', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('cat; echo end', { options: { openStdin: true } }));
+      void reap(task.initPid);
+      await task.start();
+      await killShim(task);
+      task = await rig.adopt(task);
+      const client = task.attach({ stdin: true });
+      client.stdin('some\n');
+      await client.sees('some\n');
+      client.closeStdin();
+      await sleep(50);
+      rig.releaseStdin(task.containerId); // what the launcher does on CloseStdin
+      assert.equal(await task.wait(), 0);
+      assert.equal(task.logText(), 'some\nend\n');
+    });
+
+    test('a container that was not started is given up', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('echo never'));
+      void reap(task.initPid);
+      await killShim(task);
+      task = await rig.adopt(task);
+      await assert.rejects(task.start(), (error: { reason: string }) =>
+        ['SHIM_LOST', 'TASK_NOT_RUNNING'].includes(error.reason),
+      );
+      assert.deepEqual(task.log(), []);
+    });
+  });
+}
