@@ -1,4 +1,6 @@
 // From an OCI config.json (runtime-spec 1.2) to a running process. Everything is synchronous; failures are FlotillaErrors.
+
+export type { BlockDeviceUsage } from './cgroup/block-io.ts';
 export { ContainerCgroup } from './cgroup/container-cgroup.ts';
 export { type CgroupMode, cgroupMode } from './cgroup/hierarchies.ts';
 export type { CgroupStats } from './cgroup/stats.ts';

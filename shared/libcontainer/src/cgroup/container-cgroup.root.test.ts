@@ -70,11 +70,11 @@ describe('the groups of a container', { skip: skipRoot }, () => {
     assert.equal(ticks(), frozenAt, 'it does not run');
     assert.equal(group.isPopulated(), true);
     assert.deepEqual(group.update({ memory: { limit: 128 << 20, swap: 256 << 20 } }), []);
-    assert.equal(group.stats().memoryLimitBytes, 128 << 20);
+    assert.equal(group.stats().memory?.limitBytes, 128 << 20);
     group.update({ memory: { limit: 32 << 20, swap: 32 << 20 } });
-    assert.equal(group.stats().memoryLimitBytes, 32 << 20);
-    assert.ok([1, 2].includes(group.stats().pids ?? 0));
-    assert.equal(group.stats().pidsLimit, 10);
+    assert.equal(group.stats().memory?.limitBytes, 32 << 20);
+    assert.ok([1, 2].includes(group.stats().pids?.current ?? 0));
+    assert.equal(group.stats().pids?.limit, 10);
     group.thaw();
     await sleep(30);
     assert.notEqual(ticks(), frozenAt, 'it runs again');

@@ -15,6 +15,7 @@ import {
   writeFileOnce,
 } from './group-files.ts';
 import { type Hierarchy, readHierarchies } from './hierarchies.ts';
+import { openOomNotifier } from './oom-notifier.ts';
 import { type CgroupStats, readStats } from './stats.ts';
 
 const freezeTimeoutMs = 5_000;
@@ -176,6 +177,12 @@ export class ContainerCgroup {
     if (!memory) return 0;
     const file = memory.version === 1 ? 'memory.oom_control' : 'memory.events';
     return readKey(readIfThere(`${this.#folder(memory)}/${file}`), 'oom_kill') ?? 0;
+  }
+
+  /** A descriptor that has something to read when that happens; the caller's. `undefined` without the memory controller. */
+  openOomNotifier(): number | undefined {
+    const memory = this.#hierarchies.find(({ controllers }) => controllers.includes('memory'));
+    return memory && openOomNotifier(this.#folder(memory), memory.version);
   }
 
   /** What it uses now. */
