@@ -240,6 +240,7 @@ const emptyConfig = {
   labels: {},
   stopSignal: '',
   healthcheck: undefined,
+  shell: [],
 };
 
 test('references are given and taken; an image in use stays; the last reference takes all with it', {

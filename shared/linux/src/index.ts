@@ -6,6 +6,7 @@ export * from './credentials.ts';
 export * from './descriptors.ts';
 export * from './file-attributes.ts';
 export * from './file-lock.ts';
+export * from './inotify.ts';
 export * from './keyring.ts';
 export * from './limits.ts';
 export * from './loopback.ts';

@@ -76,12 +76,14 @@ export const imageConfigSchema = z.object({
       WorkingDir: text.nullish(),
       Labels: map.nullish(),
       StopSignal: text.nullish(),
+      Shell: texts.nullish(),
       Healthcheck: z
         .object({
           Test: texts.nullish(),
           Interval: durationNanos,
           Timeout: durationNanos,
           StartPeriod: durationNanos,
+          StartInterval: durationNanos,
           Retries: z.number().int().min(0).max(0xffffffff).nullish(),
         })
         .nullish(),

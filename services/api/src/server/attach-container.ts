@@ -73,7 +73,7 @@ async function resolveTask(supervisor: SupervisorClient, container: string, sign
   const patience = new Patience(resumeMs);
   for (;;) {
     try {
-      return await supervisor.resolveTask({ container, wait: true }, { signal, deadlineMs: Number.POSITIVE_INFINITY });
+      return await supervisor.resolveTask({ container, wait: true, attachmentId: '' }, { signal, deadlineMs: Number.POSITIVE_INFINITY });
     } catch (error) {
       if (signal.aborted || !patience.allows(error)) throw error;
     }
@@ -84,7 +84,7 @@ async function resolveTask(supervisor: SupervisorClient, container: string, sign
 /** Where the same run's shim listens now, or undefined when that run is over. */
 async function findTask(supervisor: SupervisorClient, container: string, run: bigint, signal: AbortSignal) {
   try {
-    const task = await supervisor.resolveTask({ container, wait: false }, { signal });
+    const task = await supervisor.resolveTask({ container, wait: false, attachmentId: '' }, { signal });
     return task.run === run && task.shimAddress !== '' ? task.shimAddress : undefined;
   } catch (error) {
     if (isAway(error)) throw error;

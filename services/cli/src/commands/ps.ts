@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { invalidField } from '@flotilla/errors';
-import { ContainerState } from '@flotilla/proto/flotilla/v1/container';
+import { ContainerState, HealthStatus } from '@flotilla/proto/flotilla/v1/container';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { parseFilters } from '../filters.ts';
@@ -19,7 +19,7 @@ interface PsFlags {
   readonly trunc: boolean;
 }
 
-const filterKeys = ['id', 'name', 'label', 'status', 'ancestor', 'exited'];
+const filterKeys = ['id', 'name', 'label', 'status', 'ancestor', 'exited', 'health'];
 
 export function psCommand(): Command {
   return new Command('ps')
@@ -47,6 +47,7 @@ async function listContainers(flags: PsFlags): Promise<void> {
       labels: filters.get('label') ?? [],
       states,
       images: filters.get('ancestor') ?? [],
+      health: (filters.get('health') ?? []).map(healthOf),
     }),
   );
   const wanted = containers.filter(
@@ -65,4 +66,13 @@ function stateOf(word: string): ContainerState {
     throw invalidField('--filter status', 'created, running, paused, exited, …', word);
   }
   return state;
+}
+
+function healthOf(word: string): HealthStatus {
+  if (word === 'none') return 'HEALTH_STATUS_UNSPECIFIED';
+  const status = Object.values(HealthStatus).find((one) => one === `HEALTH_STATUS_${word.toUpperCase()}`);
+  if (status === undefined || status === 'HEALTH_STATUS_UNSPECIFIED') {
+    throw invalidField('--filter health', 'none, starting, healthy or unhealthy', word);
+  }
+  return status;
 }

@@ -91,6 +91,7 @@ const single: readonly (readonly [flags: string, description: string])[] = [
   ['--health-cmd <command>', 'command that checks health'],
   ['--health-interval <duration>', 'time between checks'],
   ['--health-retries <number>', 'failures in a row before unhealthy'],
+  ['--health-start-interval <duration>', 'time between checks within the start period'],
   ['--health-start-period <duration>', 'time to start before failures count'],
   ['--health-timeout <duration>', 'longest time of one check'],
   ['-h, --hostname <name>', 'host name'],

@@ -21,6 +21,7 @@ export interface HealthFlags {
   readonly healthInterval?: string;
   readonly healthTimeout?: string;
   readonly healthStartPeriod?: string;
+  readonly healthStartInterval?: string;
   readonly healthRetries?: string;
   /** `--no-healthcheck` makes it false. */
   readonly healthcheck?: boolean;
@@ -28,8 +29,9 @@ export interface HealthFlags {
 
 /** The health check that the flags ask for, or undefined when there are none. */
 export function parseHealthcheck(flags: HealthFlags): ImageHealthcheck | undefined {
-  const { healthCmd, healthInterval, healthTimeout, healthStartPeriod, healthRetries, healthcheck } = flags;
-  const given = [healthCmd, healthInterval, healthTimeout, healthStartPeriod, healthRetries].some(
+  const { healthcheck, healthCmd, healthRetries, ...times } = flags;
+  const { healthInterval, healthTimeout, healthStartPeriod, healthStartInterval } = times;
+  const given = [healthCmd, healthInterval, healthTimeout, healthStartPeriod, healthStartInterval, healthRetries].some(
     (value) => value !== undefined,
   );
   if (healthcheck === false && given) throw invalidField('--no-healthcheck', 'given without other --health flags');
@@ -40,6 +42,7 @@ export function parseHealthcheck(flags: HealthFlags): ImageHealthcheck | undefin
     intervalNanos: nanos('--health-interval', healthInterval),
     timeoutNanos: nanos('--health-timeout', healthTimeout),
     startPeriodNanos: nanos('--health-start-period', healthStartPeriod),
+    startIntervalNanos: nanos('--health-start-interval', healthStartInterval),
     retries: healthRetries === undefined ? 0 : parseInteger('--health-retries', healthRetries, 0, 0xffff_ffff),
   };
 }

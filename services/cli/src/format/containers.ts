@@ -1,4 +1,4 @@
-import type { Container, ContainerState } from '@flotilla/proto/flotilla/v1/container';
+import type { Container, ContainerState, Health } from '@flotilla/proto/flotilla/v1/container';
 import type { PortMapping } from '@flotilla/proto/flotilla/v1/network';
 import { ellipsis, formatDate, formatSince, shortId } from './human.ts';
 import type { Column, Row } from './table.ts';
@@ -45,14 +45,14 @@ export function stateWord(state: ContainerState | 'UNRECOGNIZED'): string {
   return state.replace(/^CONTAINER_STATE_/, '').toLowerCase();
 }
 
-/** `Up 2 minutes (Paused)`, `Exited (137) 3 hours ago`, `Created`. */
+/** `Up 2 minutes (healthy)`, `Up 2 minutes (Paused)`, `Exited (137) 3 hours ago`, `Created`. */
 export function formatStatus({ status }: Container, nowMs: number): string {
   if (status === undefined) return '';
   const word = stateWord(status.state);
   const up = () => `Up ${formatSince(status.startedAtUnixNano, nowMs)}`;
   switch (word) {
     case 'running':
-      return up();
+      return up() + healthWord(status.health);
     case 'paused':
       return `${up()} (Paused)`;
     case 'stopping':
@@ -72,6 +72,12 @@ export function formatStatus({ status }: Container, nowMs: number): string {
     default:
       return 'Created';
   }
+}
+
+function healthWord(health: Health | undefined): string {
+  const word = health?.status.replace(/^HEALTH_STATUS_/, '').toLowerCase();
+  if (word === undefined || word === 'unspecified') return '';
+  return word === 'starting' ? ' (health: starting)' : ` (${word})`;
 }
 
 /** `0.0.0.0:8080->80/tcp, 443/tcp`: published ports, then those that are shown only. */

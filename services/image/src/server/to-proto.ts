@@ -1,6 +1,6 @@
 import { familiarReference, parseReference } from '@flotilla/oci';
 import type { ImageConfigDocument } from '@flotilla/oci/image';
-import { Image, ImageConfig } from '@flotilla/proto/flotilla/v1/image';
+import { Image, ImageConfig, type ImageHealthcheck } from '@flotilla/proto/flotilla/v1/image';
 import { Volume } from '@flotilla/proto/flotilla/v1/volume';
 import { type ImageRecord, parseTime } from '../domain/image.ts';
 import type { VolumeRecord } from '../domain/volume.ts';
@@ -35,6 +35,7 @@ function configToProto(config: ImageConfigDocument['config']): ImageConfig {
     workingDir: config?.WorkingDir ?? '',
     labels: config?.Labels ?? {},
     stopSignal: config?.StopSignal ?? '',
+    shell: config?.Shell ?? [],
     ...(health == null
       ? {}
       : {
@@ -43,6 +44,7 @@ function configToProto(config: ImageConfigDocument['config']): ImageConfig {
             intervalNanos: BigInt(health.Interval ?? 0),
             timeoutNanos: BigInt(health.Timeout ?? 0),
             startPeriodNanos: BigInt(health.StartPeriod ?? 0),
+            startIntervalNanos: BigInt(health.StartInterval ?? 0),
             retries: health.Retries ?? 0,
           },
         }),
@@ -63,6 +65,19 @@ export function configFromProto(config: ImageConfig | undefined): NonNullable<Im
     ...(config.workingDir === '' ? {} : { WorkingDir: config.workingDir }),
     ...(Object.keys(config.labels).length === 0 ? {} : { Labels: config.labels }),
     ...(config.stopSignal === '' ? {} : { StopSignal: config.stopSignal }),
+    ...(config.shell.length === 0 ? {} : { Shell: config.shell }),
+    ...(config.healthcheck === undefined ? {} : { Healthcheck: healthcheckFromProto(config.healthcheck) }),
+  };
+}
+
+function healthcheckFromProto(health: ImageHealthcheck): NonNullable<ImageConfigDocument['config']>['Healthcheck'] {
+  return {
+    Test: health.test,
+    Interval: Number(health.intervalNanos),
+    Timeout: Number(health.timeoutNanos),
+    StartPeriod: Number(health.startPeriodNanos),
+    StartInterval: Number(health.startIntervalNanos),
+    Retries: health.retries,
   };
 }
 

@@ -71,18 +71,18 @@ export class ExecTable implements Disposable {
    * Starts one; one that was started before stays as it is. Synchronous: its exit cannot be seen before it is in the table.
    * NOT_FOUND / COMMAND_NOT_FOUND, PERMISSION_DENIED / COMMAND_NOT_EXECUTABLE, FAILED_PRECONDITION / WORKING_DIR_INVALID.
    */
-  start({ execId, processJson, detach, stdin, size }: StartExecRequest): Exec {
+  start({ execId, processJson, detach, stdin, size, unconfined }: StartExecRequest): Exec {
     const before = this.#execs.get(execId);
     if (before !== undefined) return before;
     if (execId === '') throw invalidField('exec_id', 'not empty');
     const process = parseProcess(processJson);
     if (process.terminal === true) {
       const wanted = size !== undefined && size.rows > 0 && size.columns > 0 ? { size } : {};
-      const started = this.#startProcess(process, { kind: 'terminal', ...wanted });
+      const started = this.#startProcess(process, { kind: 'terminal', ...wanted }, unconfined);
       return this.#add(execId, started, { terminalFd: started.consoleFd }, detach);
     }
     const pipes = makePipes({ owner: ownerOnHost(this.#options.spec, process.user), stdin, detach });
-    return this.#add(execId, this.#startWithPipes(process, pipes), pipes.ends, detach);
+    return this.#add(execId, this.#startWithPipes(process, pipes, unconfined), pipes.ends, detach);
   }
 
   /** Goes on with another shim's. */
@@ -111,9 +111,9 @@ export class ExecTable implements Disposable {
     for (const exec of this.#execs.values()) this.#forget(exec);
   }
 
-  #startWithPipes(process: Process, pipes: StdioPair): ReturnType<typeof startExec> {
+  #startWithPipes(process: Process, pipes: StdioPair, unconfined: boolean): ReturnType<typeof startExec> {
     try {
-      const started = this.#startProcess(process, pipes.container);
+      const started = this.#startProcess(process, pipes.container, unconfined);
       pipes.closeContainerSide();
       return started;
     } catch (error) {
@@ -122,8 +122,9 @@ export class ExecTable implements Disposable {
     }
   }
 
-  #startProcess(process: Process, stdio: ContainerStdio): ReturnType<typeof startExec> {
-    const { init, spec, starter } = this.#options;
+  #startProcess(process: Process, stdio: ContainerStdio, unconfined: boolean): ReturnType<typeof startExec> {
+    const { init, starter } = this.#options;
+    const spec = unconfined ? withoutSeccomp(this.#options.spec) : this.#options.spec;
     const { pid: containerPid, pidfd: containerPidfd, cgroup } = init;
     if (containerPidfd === undefined) throw notRunning('the container');
     try {
@@ -163,6 +164,11 @@ export class ExecTable implements Disposable {
     exec.streams.close();
     this.#execs.delete(exec.execId);
   }
+}
+
+function withoutSeccomp(spec: Spec): Spec {
+  const { seccomp: _, ...linux } = spec.linux ?? {};
+  return { ...spec, linux };
 }
 
 /** OCI runtime-spec `process`, as far as it must be there to be started. */

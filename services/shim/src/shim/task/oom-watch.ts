@@ -50,7 +50,7 @@ export class OomWatch implements Disposable {
   }
 
   #notified(fd: number): void {
-    readFd(fd, 4096);
+    readFd(fd, Buffer.alloc(4096));
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     for (const delayMs of looksAfterMs) this.#timers.add(setTimeout(() => this.look(), delayMs).unref());
