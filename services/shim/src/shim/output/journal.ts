@@ -1,10 +1,22 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { splice } from '@flotilla/linux';
 import type { LogStream } from '../logs/log-driver.ts';
 
 /** A file is followed by another once it has this size; one older one is kept. So much of a stream at least can be replayed. */
 export const keptBytes = 512 * 1024;
+/** The most that is read at once: what the pipe of a container holds. */
+export const longestPieceBytes = 256 * 1024;
 
 interface JournalFile {
   readonly path: string;
@@ -32,8 +44,12 @@ export class Journal implements Disposable {
     const [newest = 0, older, ...old] = findBases(dir, stream);
     for (const base of old) rmSync(this.#path(base), { force: true });
     this.#current = this.#open(newest);
-    this.#previous = older === undefined ? undefined : this.#open(older);
     this.#end = newest + fstatSync(this.#current.fd).size;
+    if (older === undefined) return;
+    const before = this.#open(older);
+    // One that was about to be used again is empty.
+    if (older + fstatSync(before.fd).size === newest) this.#previous = before;
+    else remove(before);
   }
 
   /** Place in the stream behind the last byte read. */
@@ -46,14 +62,14 @@ export class Journal implements Disposable {
     return (this.#previous ?? this.#current).base;
   }
 
-  /** Moves what a pipe has, at most `length` bytes. 0 at its end, `undefined` when it has nothing now. Throws ENOSPC. */
-  fill(pipeFd: number, length: number): number | undefined {
+  /** Moves what a pipe has, at most {@link longestPieceBytes}. 0 at its end, `undefined` when it has nothing now. Throws ENOSPC. */
+  fill(pipeFd: number): number | undefined {
     const { base, fd } = this.#current;
     if (this.#end - base >= keptBytes) {
       this.#begin();
-      return this.fill(pipeFd, length);
+      return this.fill(pipeFd);
     }
-    const moved = splice(pipeFd, fd, length, this.#end - base);
+    const moved = splice(pipeFd, fd, longestPieceBytes, this.#end - base);
     this.#end += moved ?? 0;
     return moved;
   }
@@ -78,10 +94,16 @@ export class Journal implements Disposable {
   #begin(): void {
     const old = this.#previous;
     this.#previous = this.#current;
-    this.#current = this.#open(this.#end);
-    if (old === undefined) return;
-    closeSync(old.fd);
-    rmSync(old.path, { force: true });
+    this.#current = old === undefined ? this.#open(this.#end) : this.#useAgain(old);
+  }
+
+  /** Cheaper than a new file. Emptied first: under its new name it would else say that so much was read. */
+  #useAgain({ path: oldPath, fd }: JournalFile): JournalFile {
+    ftruncateSync(fd, 0);
+    const base = this.#end;
+    const path = this.#path(base);
+    renameSync(oldPath, path);
+    return { path, base, fd };
   }
 
   #open(base: number): JournalFile {
@@ -92,6 +114,11 @@ export class Journal implements Disposable {
   #path(base: number): string {
     return join(this.#dir, `${this.#stream}.${base}`);
   }
+}
+
+function remove({ path, fd }: JournalFile): void {
+  closeSync(fd);
+  rmSync(path, { force: true });
 }
 
 /** Removes the files of a stream's journal. */

@@ -1,7 +1,6 @@
 import { closeFd, isErrno, type ReadableWatch, splice, watchReadable } from '@flotilla/linux';
-import type { Journal } from './journal.ts';
+import { type Journal, longestPieceBytes } from './journal.ts';
 
-const chunkBytes = 64 * 1024;
 const fullPauseMs = 250;
 /** What can be in a pipe, or in a terminal and its staging pipe, when its process has gone. */
 const mostLeftBytes = 1024 * 1024;
@@ -91,7 +90,7 @@ export class JournaledPump {
   #read(): number | undefined {
     const { fd, staging, journal, onData } = this.#options;
     const position = journal.end;
-    const moved = staging === undefined ? journal.fill(fd, chunkBytes) : readTerminal(fd, staging, journal);
+    const moved = staging === undefined ? journal.fill(fd) : readTerminal(fd, staging, journal);
     if (moved !== undefined && moved > 0) onData(position, moved);
     return moved;
   }
@@ -108,13 +107,13 @@ export class JournaledPump {
 }
 
 function readTerminal(masterFd: number, { readFd, writeFd }: Staging, journal: Journal): number | undefined {
-  const before = journal.fill(readFd, chunkBytes);
+  const before = journal.fill(readFd);
   if (before !== undefined) return before;
   try {
-    if (splice(masterFd, writeFd, chunkBytes) === undefined) return undefined;
+    if (splice(masterFd, writeFd, longestPieceBytes) === undefined) return undefined;
   } catch (error) {
     if (isErrno(error, 'EIO')) return 0; // nobody has it open any more: pty(7)
     throw error;
   }
-  return journal.fill(readFd, chunkBytes);
+  return journal.fill(readFd);
 }

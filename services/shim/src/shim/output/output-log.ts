@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type LogDriver, type LogPiece, type LogStream, longestLineBytes } from '../logs/log-driver.ts';
-import type { Journal } from './journal.ts';
+import { type Journal, longestPieceBytes } from './journal.ts';
 import type { Ledger, LogIntent, StreamPlace } from './ledger.ts';
 
 const newline = 0x0a;
 const retryMs = 250;
-// One for the process: each piece is done with before the next is read. A chunk and the beginning of a line before it.
-const buffer = Buffer.allocUnsafeSlow(64 * 1024 + longestLineBytes);
+// One for the process: each piece is done with before the next is read. Behind the beginning of a line, what was read at once.
+const buffer = Buffer.allocUnsafeSlow(longestPieceBytes + longestLineBytes);
 
 export interface OutputLogOptions {
   readonly journals: Readonly<Record<LogStream, Journal>>;
@@ -98,7 +98,8 @@ export class OutputLog {
       if (!ended && data.length < longestLineBytes && !data.includes(newline)) return;
       const intent = { stream, ended, end, atUnixNano: now(), place: driver.place };
       ledger.recordIntent(this.#places, intent);
-      if (this.#log(intent, data, (piece) => driver.write(piece)) === 0) return;
+      const taken = this.#log(intent, data, (piece) => driver.write(piece));
+      if (taken === 0 || end === journal.end) return; // what is left is the beginning of a line
     }
   }
 

@@ -71,17 +71,23 @@ export class RecordedOutput implements Disposable {
     });
   }
 
-  /** A piece of a stream, a copy. */
-  read(stream: LogStream, position: number, length: number): Buffer {
-    const piece = Buffer.allocUnsafe(length);
-    return piece.subarray(0, this.#journals[stream].read(position, piece));
+  /** What came of a stream from one place to another, in pieces of at most 64 KiB. */
+  *pieces(
+    stream: LogStream,
+    begin: number,
+    end: number,
+  ): Generator<{ readonly position: number; readonly data: Buffer }> {
+    for (let position = begin; position < end; position += chunkBytes) {
+      const data = Buffer.allocUnsafe(Math.min(chunkBytes, end - position));
+      yield { position, data: data.subarray(0, this.#journals[stream].read(position, data)) };
+    }
   }
 
   /**
    * What came of a stream from a place on, up to now. OUT_OF_RANGE / OUTPUT_EXPIRED when that is not kept any more,
    * INVALID_FIELD when it has not come yet.
    */
-  *since(stream: LogStream, position: number): Generator<{ readonly position: number; readonly data: Buffer }> {
+  since(stream: LogStream, position: number): ReturnType<RecordedOutput['pieces']> {
     const { begin, end } = this.#journals[stream];
     if (position > end) throw invalidField(`${stream}_position`, `at most ${end}`, String(position));
     if (position < begin) {
@@ -91,9 +97,7 @@ export class RecordedOutput implements Disposable {
         metadata: { stream, begin: String(begin) },
       });
     }
-    for (let at = position; at < end; at += chunkBytes) {
-      yield { position: at, data: this.read(stream, at, Math.min(chunkBytes, end - at)) };
-    }
+    return this.pieces(stream, position, end);
   }
 
   /** Resolves once all is logged, false after `waitMs`. */

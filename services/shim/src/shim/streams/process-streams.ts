@@ -1,7 +1,7 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { closeFd, setTerminalSize } from '@flotilla/linux';
 import type { WindowSize } from '@flotilla/proto/flotilla/v1/stream';
-import { keptBytes } from '../output/journal.ts';
+import { keptBytes, longestPieceBytes } from '../output/journal.ts';
 import type { JournaledPump } from '../output/journaled-pump.ts';
 import type { RecordedOutput } from '../output/recorded-output.ts';
 import { within } from '../task/within.ts';
@@ -13,7 +13,7 @@ import type { StreamEnds } from './stdio.ts';
 import { typeInto } from './terminal-input.ts';
 
 /** How far a client may be behind: as long as it is not, a shim that takes over can replay what it has not got. */
-const clientLimitBytes = keptBytes - 64 * 1024;
+const clientLimitBytes = keptBytes - longestPieceBytes;
 /** What a terminal's programs wrote reaches the master by way of a kernel thread: it is not all there at their exit. */
 const terminalWaitMs = 200;
 const longestSide = 0xffff;
@@ -97,8 +97,11 @@ export class ProcessStreams {
       };
       return new Pump({ fd, terminal, onEnd, onChunk });
     }
-    const onData = (position: number, length: number) => {
-      if (this.#fanOut.isWanted(stream)) this.#fanOut.push(stream, output.read(stream, position, length), position);
+    const onData = (begin: number, length: number) => {
+      if (!this.#fanOut.isWanted(stream)) return;
+      for (const { data, position } of output.pieces(stream, begin, begin + length)) {
+        this.#fanOut.push(stream, data, position);
+      }
     };
     return output.pump(stream, fd, { onData, onEnd });
   }
