@@ -9,7 +9,11 @@ import { FlotillaError } from '@flotilla/errors';
 import { createLogger, currentRequestId, withRequestId } from '@flotilla/log';
 import { LauncherReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import { type AttachRequest, AttachResponse, ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
-import { ResolveTaskResponse, SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
+import {
+  type ReportDetachRequest,
+  ResolveTaskResponse,
+  SupervisorServiceService,
+} from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
 import {
   type AttachContainerRequest,
   AttachStart,
@@ -49,7 +53,15 @@ after(() => stack.disposeAsync());
 const containerId = 'c'.repeat(64);
 const shimAddress = `unix://${folder}/shim.sock`;
 /** What the owner behind the api was asked, and what it knows. */
-const owner = { tty: true, afterRuns: [] as unknown[], logs: [] as string[], logEnd: false, waitAnswers: true };
+const owner = {
+  tty: true,
+  afterRuns: [] as unknown[],
+  logs: [] as string[],
+  logEnd: false,
+  waitAnswers: true,
+  attachments: [] as string[],
+  detached: [] as ReportDetachRequest[],
+};
 beforeEach(() => Object.assign(owner, { tty: true, afterRuns: [], logs: [], logEnd: false, waitAnswers: true }));
 
 const containerService = implement(ContainerServiceService, {
@@ -89,7 +101,14 @@ const containerService = implement(ContainerServiceService, {
   },
 });
 const supervisorService = implement(SupervisorServiceService, {
-  resolveTask: async () => ResolveTaskResponse.fromPartial({ containerId, shimAddress, run: 1n, expected: true }),
+  resolveTask: async ({ attachmentId }) => {
+    if (attachmentId !== '') owner.attachments.push(attachmentId);
+    return ResolveTaskResponse.fromPartial({ containerId, shimAddress, run: 1n, expected: true });
+  },
+  reportDetach: async (request) => {
+    owner.detached.push(request);
+    return {};
+  },
   startExecProcess: async ({ execId }) => ({
     shimAddress,
     exec: {
@@ -285,12 +304,19 @@ test('detach keys end an attachment to a terminal, and what follows them does no
   await using _server = await startSupervisor();
   await using _shim = await startShim();
   let sent = false;
+  const attachmentsBefore = owner.attachments.length;
   const { text, detached } = await attach(attachStart, (seen) => {
     if (sent || !seen.includes('init')) return undefined;
     sent = true;
     return [stdin('a\x10'), stdin('\x11b')];
   });
   assert.equal(detached, true);
+  assert.equal(owner.attachments.length, attachmentsBefore + 1, 'announced once');
+  while (owner.detached.length === 0) await sleep(5);
+  assert.deepEqual(
+    owner.detached.map(({ containerId: id, execId }) => ({ id, execId })),
+    [{ id: containerId, execId: '' }],
+  );
   assert.doesNotMatch(text, /b$/);
 });
 

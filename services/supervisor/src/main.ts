@@ -16,6 +16,7 @@ import { NetworkClient } from './adapters/network-client.ts';
 import { ShimClients } from './adapters/shim-clients.ts';
 import { configSchema } from './config.ts';
 import type { Engine } from './domain/engine.ts';
+import { HealthMonitor } from './domain/health/health-monitor.ts';
 import { KeyedQueue } from './domain/keyed-queue.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { TaskMonitor } from './domain/task-monitor.ts';
@@ -87,6 +88,7 @@ const engine: Engine = {
 
 const monitor = new TaskMonitor(engine);
 reconcile(engine, monitor, stopped.signal);
+stack.use(new HealthMonitor(engine)).start();
 const timer = setInterval(() => monitor.look(), monitorMs);
 stack.defer(() => {
   stopped.abort();

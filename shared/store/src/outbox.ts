@@ -36,7 +36,9 @@ export class Outbox {
 
   constructor(database: Database) {
     this.#database = database;
-    this.#insert = database.prepare('INSERT INTO outbox (event_id, subject, payload) VALUES (?, ?, ?)');
+    this.#insert = database.prepare(
+      'INSERT INTO outbox (event_id, subject, payload) VALUES (?, ?, ?) ON CONFLICT (event_id) DO NOTHING',
+    );
     this.#oldest = database.prepare(
       'SELECT sequence, event_id AS eventId, subject, payload FROM outbox ORDER BY sequence LIMIT ?',
     );
@@ -44,7 +46,7 @@ export class Outbox {
     this.#count = database.prepare('SELECT count(*) AS count FROM outbox');
   }
 
-  /** Call it in the transaction of the state change. */
+  /** Call it in the transaction of the state change. An event that waits already is not added again. */
   add({ eventId, subject, payload }: OutboxEntry): void {
     this.#insert.run(eventId, subject, payload);
     this.#database.afterCommit(() => {

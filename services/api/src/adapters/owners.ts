@@ -4,10 +4,18 @@ import { ImageServiceService } from '@flotilla/proto/flotilla/v1/image';
 import { type Client, connect } from '@flotilla/rpc';
 
 const { getContainer, streamLogs, waitContainer } = ContainerServiceService;
-const { getCounts, resolveTask, startExecProcess } = SupervisorServiceService;
+const { getCounts, reportDetach, resolveTask, startExecProcess } = SupervisorServiceService;
 
 /** What the api itself asks of the supervisor, over one connection: calls arrive in the order in which they are made. */
-const supervisorCalls = { getContainer, streamLogs, waitContainer, getCounts, resolveTask, startExecProcess };
+const supervisorCalls = {
+  getContainer,
+  streamLogs,
+  waitContainer,
+  getCounts,
+  reportDetach,
+  resolveTask,
+  startExecProcess,
+};
 
 export type SupervisorClient = Client<typeof supervisorCalls>;
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import {
@@ -11,6 +12,7 @@ import type { SupervisorClient } from '../adapters/owners.ts';
 import { isAway, Patience } from '../domain/resume.ts';
 import { attachToShim, type StreamOptions } from './attach-to-shim.ts';
 import { readInput } from './read-input.ts';
+import { reportDetach } from './report-detach.ts';
 
 /**
  * ContainerService.AttachContainer. The streams go to the shim directly, so that the supervisor may restart under them.
@@ -19,7 +21,7 @@ import { readInput } from './read-input.ts';
 export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) {
   return async function* (
     requests: AsyncIterable<AttachContainerRequest>,
-    { signal }: CallContext,
+    { signal, log }: CallContext,
   ): AsyncGenerator<AttachContainerResponse> {
     const iterator = requests[Symbol.asyncIterator]();
     const start = await firstOf(iterator);
@@ -28,7 +30,8 @@ export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) 
     const { containerId } = container;
     const tty = container.config?.tty === true;
     refuseUnattachable(container);
-    const task = resolveTask(supervisor, containerId, signal, resumeMs);
+    const attachmentId = start.resume === undefined ? randomUUID() : ''; // one that goes on is no new one
+    const task = resolveTask(supervisor, { containerId, attachmentId }, signal, resumeMs);
     task.catch(() => {}); // Reported where it is awaited.
     using input = readInput(iterator, { tty, wanted: start.stdin, detachKeys: start.detachKeys });
     yield AttachContainerResponse.fromPartial({ message: { $case: 'started', value: { containerId, tty } } });
@@ -45,6 +48,7 @@ export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) 
       }
     }
     const detached = input.isDetached;
+    if (detached) reportDetach(supervisor, { containerId, execId: '' }, { resumeMs, log });
     yield AttachContainerResponse.fromPartial({ message: { $case: 'ended', value: { detached } } });
   };
 }
@@ -69,11 +73,17 @@ function refuseUnattachable({ name, containerId, status }: Container): void {
 }
 
 /** Waits for the task, over restarts of the supervisor. */
-async function resolveTask(supervisor: SupervisorClient, container: string, signal: AbortSignal, resumeMs: number) {
+async function resolveTask(
+  supervisor: SupervisorClient,
+  { containerId: container, attachmentId }: { readonly containerId: string; readonly attachmentId: string },
+  signal: AbortSignal,
+  resumeMs: number,
+) {
+  const request = { container, wait: true, attachmentId };
   const patience = new Patience(resumeMs);
   for (;;) {
     try {
-      return await supervisor.resolveTask({ container, wait: true, attachmentId: '' }, { signal, deadlineMs: Number.POSITIVE_INFINITY });
+      return await supervisor.resolveTask(request, { signal, deadlineMs: Number.POSITIVE_INFINITY });
     } catch (error) {
       if (signal.aborted || !patience.allows(error)) throw error;
     }

@@ -3,12 +3,13 @@ import { type ExecStart, type StartExecRequest, StartExecResponse } from '@floti
 import type { CallContext } from '@flotilla/rpc';
 import { attachToShim, type StreamOptions } from './attach-to-shim.ts';
 import { readInput } from './read-input.ts';
+import { reportDetach } from './report-detach.ts';
 
 /** ExecService.StartExec: the supervisor starts it, its streams go to the shim directly. */
 export function startExec({ supervisor, shims, resumeMs }: StreamOptions) {
   return async function* (
     requests: AsyncIterable<StartExecRequest>,
-    { signal }: CallContext,
+    { signal, log }: CallContext,
   ): AsyncGenerator<StartExecResponse> {
     const iterator = requests[Symbol.asyncIterator]();
     const { execId, detach } = await firstOf(iterator);
@@ -34,6 +35,7 @@ export function startExec({ supervisor, shims, resumeMs }: StreamOptions) {
       yield StartExecResponse.fromPartial({ message: { $case: 'exited', value: { exitCode, detached: false } } });
     }
     if (input.isDetached) {
+      reportDetach(supervisor, { containerId: exec.containerId, execId }, { resumeMs, log });
       yield StartExecResponse.fromPartial({ message: { $case: 'exited', value: { exitCode: 0, detached: true } } });
     }
   };

@@ -47,6 +47,7 @@ async function listContainers(flags: PsFlags): Promise<void> {
       labels: filters.get('label') ?? [],
       states,
       images: filters.get('ancestor') ?? [],
+      restarting: false,
       health: (filters.get('health') ?? []).map(healthOf),
     }),
   );

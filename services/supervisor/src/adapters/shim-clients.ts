@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { ContainerCgroup } from '@flotilla/libcontainer';
-import { ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
+import { AttachRequest, ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { type Client, connect } from '@flotilla/rpc';
 import type { ContainerRecord } from '../domain/container.ts';
 import type { ExecStart, Shims, Started, TaskState } from '../domain/ports.ts';
@@ -73,6 +73,30 @@ export class ShimClients implements Shims, Disposable {
     return pid;
   }
 
+  async followExec(
+    containerId: string,
+    execId: string,
+    onOutput: (chunk: Uint8Array) => void,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const start = { execId, stdout: true, stderr: true };
+    const requests = [AttachRequest.fromPartial({ message: { $case: 'start', value: start } })];
+    for await (const { message } of this.#client(containerId).attach(fromArray(requests), { signal })) {
+      if (message?.$case === 'output') onOutput(message.value.data);
+      if (message?.$case === 'ended') return message.value.exitCode;
+    }
+    throw new FlotillaError('unavailable', 'the shim left before the exec ended', { reason: 'SHIM_REPLACED' });
+  }
+
+  async killExec(containerId: string, execId: string, signal: number): Promise<void> {
+    const kill = (all: boolean) =>
+      this.#client(containerId).killTask({ signal, all, execId }, { deadlineMs: signalDeadlineMs });
+    await kill(true).catch((error: unknown) => {
+      if (!hasReason(error, 'INVALID_FIELD')) throw error;
+      return kill(false); // a shim of an earlier release knows no groups
+    });
+  }
+
   async resize(containerId: string, execId: string, size: { rows: number; columns: number }): Promise<void> {
     await this.#client(containerId).resizeTerminal({ execId, size });
   }
@@ -125,4 +149,8 @@ export class ShimClients implements Shims, Disposable {
     this.#clients.get(containerId)?.[Symbol.dispose]();
     this.#clients.delete(containerId);
   }
+}
+
+async function* fromArray<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
 }

@@ -126,6 +126,7 @@ export interface Healthcheck {
   intervalNanos: bigint;
   timeoutNanos: bigint;
   startPeriodNanos: bigint;
+  startIntervalNanos: bigint;
   retries: number;
 }
 
@@ -141,6 +142,7 @@ export interface ImageConfig {
   labels: Record<string, string>;
   stopSignal: string;
   healthcheck: Healthcheck | undefined;
+  shell: string[];
 }
 
 /** A place in a network: flotilla.v1.Endpoint. */

@@ -1,5 +1,6 @@
 import type { ContainerConfig, Endpoint, ImageConfig, MountConfig, PortMapping } from './container-config.ts';
 import { checkTransition, type StateName } from './container-state.ts';
+import type { Health } from './health/health.ts';
 
 /** What was asked for, what came of it, how it is: a value, replaced as a whole when it changes. */
 export interface ContainerRecord {
@@ -27,6 +28,10 @@ export interface ContainerRecord {
   readonly stop: StopIntent | undefined;
   readonly exitCode: number;
   readonly oomKilled: boolean;
+  /** How often the kernel has killed a process of the last run for want of memory, as far as it was announced. */
+  readonly oomKills: number;
+  /** Of the last run; undefined without a health check. */
+  readonly health: Health | undefined;
   /** Why the last start or removal failed, empty if it did not. */
   readonly error: string;
   /** Nanoseconds since the Unix epoch; 0 if never. */
@@ -80,6 +85,8 @@ export interface ContainerEvent {
   readonly containerId: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly timeUnixNano: bigint;
+  /** Unique for ever; made up when absent. */
+  readonly eventId?: string;
 }
 
 export function newContainer(
@@ -105,6 +112,8 @@ export function newContainer(
     stop: undefined,
     exitCode: 0,
     oomKilled: false,
+    oomKills: 0,
+    health: undefined,
     error: '',
     startedAtUnixNano: 0n,
     finishedAtUnixNano: 0n,

@@ -11,6 +11,8 @@ export interface ExecRecord {
   /** On the host; 0 before it starts. */
   readonly pid: number;
   readonly exitCode: number | undefined;
+  /** A health check of ours: forgotten when it ends. */
+  readonly probe: boolean;
 }
 
 /** Docker's action of an exec's event: `exec_start: sh -c true`. */

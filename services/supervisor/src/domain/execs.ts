@@ -10,19 +10,33 @@ import { execDie } from './task-exit.ts';
 
 const mostExecs = 10_000;
 
-/** Records a process to run. FAILED_PRECONDITION / CONTAINER_NOT_RUNNING, CONTAINER_PAUSED. */
-export async function createExec(engine: Engine, reference: string, config: ExecConfig): Promise<ExecRecord> {
+/**
+ * Records a process to run; a `probe` is a health check. Of very many in a run the oldest that have ended are forgotten.
+ * FAILED_PRECONDITION / CONTAINER_NOT_RUNNING, CONTAINER_PAUSED.
+ */
+export async function createExec(
+  engine: Engine,
+  reference: string,
+  config: ExecConfig,
+  { probe } = { probe: false },
+): Promise<ExecRecord> {
   const { repository, now } = engine;
   const record = repository.find(reference);
   checkRunning(record);
   checkNotPaused(record.state, record.containerId);
   validateExec(config);
   const { containerId, run } = record;
-  if (repository.execsOf(containerId).length >= mostExecs) {
-    throw new FlotillaError('resource_exhausted', `container ${record.name} has ${mostExecs} execs in this run`, {
-      reason: 'TOO_MANY_EXECS',
-      metadata: { containerId },
-    });
+  const execs = repository.execsOf(containerId);
+  const oldest = execs.length < mostExecs ? undefined : execs.find(({ state }) => state === 'exited');
+  if (execs.length >= mostExecs && oldest === undefined) {
+    throw new FlotillaError(
+      'resource_exhausted',
+      `container ${record.name} has ${mostExecs} execs that have not ended`,
+      {
+        reason: 'TOO_MANY_EXECS',
+        metadata: { containerId },
+      },
+    );
   }
   const exec: ExecRecord = {
     execId: randomBytes(32).toString('hex'),
@@ -32,9 +46,10 @@ export async function createExec(engine: Engine, reference: string, config: Exec
     state: 'created',
     pid: 0,
     exitCode: undefined,
+    probe,
   };
   const events = [containerEvent(record, execAction('exec_create', exec), now(), { execID: exec.execId })];
-  repository.save({ execs: [exec], events });
+  repository.save({ execs: [exec], forgottenExecs: oldest === undefined ? [] : [oldest.execId], events });
   return exec;
 }
 
@@ -71,6 +86,7 @@ export async function startExec(engine: Engine, execId: string, detach: boolean)
       detach,
       stdin,
       size: tty ? size : undefined,
+      unconfined: config.privileged,
     });
     // It may have ended by now, and been reported.
     const current = repository.getExec(execId);
@@ -79,7 +95,7 @@ export async function startExec(engine: Engine, execId: string, detach: boolean)
     repository.save({ execs: [running] });
     return running;
   } catch (error) {
-    endExec(engine, taken, startExitCode(error));
+    endExec(engine, execId, startExitCode(error));
     throw error;
   }
 }
@@ -91,16 +107,23 @@ function startExitCode(error: unknown): number {
 
 /** A shim tells how an exec ended. Told twice, the second time changes nothing. */
 export function reportExecExit(engine: Engine, execId: string, exitCode: number): void {
-  const exec = engine.repository.getExec(execId);
-  if (exec !== undefined) endExec(engine, exec, exitCode);
+  endExec(engine, execId, exitCode);
 }
 
-function endExec({ repository, now }: Engine, { execId }: ExecRecord, exitCode: number): void {
+/** Records and announces how one ended, once. A health check is forgotten with that. */
+export function endExec({ repository, now }: Engine, execId: string, exitCode: number): void {
   const exec = repository.getExec(execId);
   if (exec === undefined || exec.state === 'exited') return;
   const record = repository.get(exec.containerId);
   const events = record === undefined ? [] : [execDie(record, exec, exitCode, now())];
-  repository.save({ execs: [{ ...exec, state: 'exited', exitCode }], events });
+  if (exec.probe) repository.save({ forgottenExecs: [execId], events });
+  else repository.save({ execs: [{ ...exec, state: 'exited', exitCode }], events });
+}
+
+/** Forgets a health check that does not run. */
+export function discardExec({ repository }: Engine, execId: string): void {
+  const exec = repository.getExec(execId);
+  if (exec !== undefined && exec.state !== 'running') repository.save({ forgottenExecs: [execId] });
 }
 
 function checkNotPaused(state: string, containerId: string): void {

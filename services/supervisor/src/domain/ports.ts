@@ -29,11 +29,15 @@ export interface Repository {
   removeExecs(containerId: string): void;
   /** Calls back after each change of a container; undefined means that it is gone. Returns what ends that. */
   watch(containerId: string, listener: (record: ContainerRecord | undefined) => void): () => void;
+  /** The same for every container. */
+  watchAll(listener: (containerId: string, record: ContainerRecord | undefined) => void): () => void;
 }
 
 export interface Change {
   readonly container?: ContainerRecord;
   readonly execs?: readonly ExecRecord[];
+  /** Ids. */
+  readonly forgottenExecs?: readonly string[];
   readonly events?: readonly ContainerEvent[];
 }
 
@@ -143,6 +147,8 @@ export interface ExecStart {
   readonly detach: boolean;
   readonly stdin: boolean;
   readonly size: { readonly rows: number; readonly columns: number } | undefined;
+  /** Without the container's seccomp filter. */
+  readonly unconfined: boolean;
 }
 
 /** A container's shim. */
@@ -156,6 +162,15 @@ export interface Shims {
   pause(containerId: string): Promise<void>;
   resume(containerId: string): Promise<void>;
   startExec(containerId: string, start: ExecStart): Promise<number>;
+  /** Hears an exec's output, of both streams, to its end; answers its exit code. The signal ends the hearing. */
+  followExec(
+    containerId: string,
+    execId: string,
+    onOutput: (chunk: Uint8Array) => void,
+    signal: AbortSignal,
+  ): Promise<number>;
+  /** Signals an exec and its process group. NOT_FOUND / EXEC_NOT_FOUND, FAILED_PRECONDITION / TASK_NOT_RUNNING. */
+  killExec(containerId: string, execId: string, signal: number): Promise<void>;
   resize(containerId: string, execId: string, size: { readonly rows: number; readonly columns: number }): Promise<void>;
   /** Ends what is left of a run, the shim included, and removes its folder. Nothing there is no error. */
   delete(containerId: string): Promise<void>;

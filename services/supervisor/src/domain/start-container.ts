@@ -4,6 +4,8 @@ import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { checkTransition } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
+import { startingHealth } from './health/health.ts';
+import { healthCheckOf } from './health/health-check.ts';
 import type { Bundle, Launched, Started } from './ports.ts';
 import { removeQueued } from './remove-container.ts';
 import { joinNamespace, openSandbox, type Sandbox } from './sandbox.ts';
@@ -43,6 +45,8 @@ export async function startQueued(
     run: before.run + 1,
     error: '',
     stop: undefined,
+    oomKilled: false,
+    oomKills: 0,
   });
   repository.removeExecs(containerId);
   repository.save({ container: starting });
@@ -77,7 +81,7 @@ export function saveRunning(
   const running = moveTo(starting, 'running', {
     task: { ...starting.task!, initPid },
     startedAtUnixNano,
-    oomKilled: false,
+    health: healthCheckOf(starting.config, starting.made!.image) && startingHealth,
   });
   const events = ['start', ...alsoAnnounce].map((action) => containerEvent(running, action, engine.now()));
   engine.repository.save({ container: running, events });

@@ -2,6 +2,7 @@ import { type ContainerEvent, type ContainerRecord, containerEvent, moveTo } fro
 import { isLive } from './container-state.ts';
 import type { Engine } from './engine.ts';
 import type { ExecRecord } from './exec.ts';
+import { afterRun } from './health/health.ts';
 import type { ExitRecord } from './ports.ts';
 import { removeQueued } from './remove-container.ts';
 import { takeDown } from './take-down.ts';
@@ -30,7 +31,8 @@ export function recordExit({ repository, leftovers, now }: Engine, containerId: 
     ports: [],
     endedRun: exit.run,
     exitCode: exit.exitCode,
-    oomKilled: exit.oomKilled,
+    oomKilled: exit.oomKilled || record.oomKills > 0,
+    health: afterRun(record.health),
     error: exit.error ?? '',
     finishedAtUnixNano: exit.exitedAtUnixNano,
   });
@@ -46,13 +48,13 @@ export function recordExit({ repository, leftovers, now }: Engine, containerId: 
   return true;
 }
 
-/** In Docker's order: `oom`, `stop` when one was asked for, `die`. */
+/** In Docker's order: `oom` unless it was announced before, `stop` when one was asked for, `die`. */
 function exitEvents(record: ContainerRecord, exit: ExitRecord, now: bigint): ContainerEvent[] {
   const seconds =
     record.startedAtUnixNano === 0n ? 0n : (exit.exitedAtUnixNano - record.startedAtUnixNano) / 1_000_000_000n;
   const details = { exitCode: String(exit.exitCode), execDuration: String(seconds < 0n ? 0n : seconds) };
   return [
-    ...(exit.oomKilled ? [containerEvent(record, 'oom', now)] : []),
+    ...(exit.oomKilled && record.oomKills === 0 ? [containerEvent(record, 'oom', now)] : []),
     ...(record.stop?.announceStop === true ? [containerEvent(record, 'stop', now)] : []),
     containerEvent(record, 'die', now, details),
   ];

@@ -3,7 +3,7 @@ import { canonicalReference, parseReference } from '@flotilla/oci';
 import type { ListContainersRequest } from '@flotilla/proto/flotilla/v1/container';
 import type { ContainerRecord } from '../domain/container.ts';
 import { isLive } from '../domain/container-state.ts';
-import { stateToProto } from './to-proto.ts';
+import { healthStatusToProto, stateToProto } from './to-proto.ts';
 
 const longestPattern = 256;
 type Filter = (record: ContainerRecord) => boolean;
@@ -19,7 +19,16 @@ export function selectContainers(
   return request.limit > 0 ? chosen.slice(0, request.limit) : chosen;
 }
 
-function buildFilters({ all, limit, names, containerIds, labels, states, images }: ListContainersRequest): Filter[] {
+function buildFilters({
+  all,
+  limit,
+  names,
+  containerIds,
+  labels,
+  states,
+  images,
+  health,
+}: ListContainersRequest): Filter[] {
   const filters: Filter[] = [];
   if (!all && limit === 0 && states.length === 0) filters.push(({ state }) => isLive(state));
   if (states.length > 0) filters.push(({ state }) => states.includes(stateToProto(state)));
@@ -28,6 +37,7 @@ function buildFilters({ all, limit, names, containerIds, labels, states, images 
     const patterns = names.map(compile);
     filters.push(({ name }) => patterns.some((pattern) => pattern.test(name) || pattern.test(`/${name}`)));
   }
+  if (health.length > 0) filters.push((record) => health.includes(healthStatusToProto(record.health)));
   for (const label of labels) filters.push(labelFilter(label));
   if (images.length > 0)
     filters.push(({ config, made }) => images.some((image) => isOf(image, config.image, made?.imageId)));

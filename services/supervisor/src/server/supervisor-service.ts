@@ -1,10 +1,12 @@
 import { invalidField } from '@flotilla/errors';
-import { SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
+import { type ResolveTaskRequest, SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
 import { type CallContext, type Implementation, implement } from '@flotilla/rpc';
+import { announceAttach, announceDetach } from '../domain/attachments.ts';
 import { isLive } from '../domain/container-state.ts';
 import type { Engine } from '../domain/engine.ts';
 import { reportExecExit, startExec } from '../domain/execs.ts';
 import { nextTask } from '../domain/next-task.ts';
+import { reportOom } from '../domain/report-oom.ts';
 import { reportExit } from '../domain/task-exit.ts';
 import { execToProto } from './to-proto.ts';
 
@@ -23,6 +25,14 @@ export function supervisorService(engine: Engine): Implementation {
     },
     reportExecExit: async ({ execId, exitCode }) => {
       reportExecExit(engine, execId, exitCode);
+      return {};
+    },
+    reportOom: async ({ containerId, run, killCount }) => {
+      await reportOom(engine, containerId, Number(run), Number(killCount));
+      return {};
+    },
+    reportDetach: async (request) => {
+      announceDetach(engine, request);
       return {};
     },
     getCounts: async () => {
@@ -48,11 +58,12 @@ export function supervisorService(engine: Engine): Implementation {
 
 async function resolveTask(
   engine: Engine,
-  { container, wait }: { container: string; wait: boolean },
+  { container, wait, attachmentId }: ResolveTaskRequest,
   { signal }: CallContext,
 ) {
   const { repository, shims } = engine;
   const { containerId, config, state, run } = repository.find(container);
+  if (attachmentId !== '') announceAttach(engine, containerId, attachmentId);
   const common = { containerId, tty: config.tty, openStdin: config.openStdin };
   const shimAddress = shims.address(containerId);
   if (isLive(state)) return { ...common, shimAddress, run: BigInt(run), expected: false };

@@ -1,8 +1,15 @@
-import { type Container, type ContainerState, ContainerStatus } from '@flotilla/proto/flotilla/v1/container';
+import {
+  type Container,
+  type ContainerState,
+  ContainerStatus,
+  type Health as HealthMessage,
+  type HealthStatus,
+} from '@flotilla/proto/flotilla/v1/container';
 import { Exec } from '@flotilla/proto/flotilla/v1/exec';
 import type { ContainerRecord } from '../domain/container.ts';
 import type { StateName } from '../domain/container-state.ts';
 import type { ExecRecord } from '../domain/exec.ts';
+import type { Health } from '../domain/health/health.ts';
 
 const states: Readonly<Record<StateName, ContainerState>> = {
   creating: 'CONTAINER_STATE_CREATING',
@@ -16,6 +23,12 @@ const states: Readonly<Record<StateName, ContainerState>> = {
   removing: 'CONTAINER_STATE_REMOVING',
   dead: 'CONTAINER_STATE_DEAD',
 };
+
+const healthStatuses = {
+  starting: 'HEALTH_STATUS_STARTING',
+  healthy: 'HEALTH_STATUS_HEALTHY',
+  unhealthy: 'HEALTH_STATUS_UNHEALTHY',
+} as const;
 
 const known = new WeakMap<ContainerRecord, Container>();
 
@@ -63,7 +76,20 @@ function statusToProto(record: ContainerRecord): ContainerStatus {
     finishedAtUnixNano: record.finishedAtUnixNano,
     run: BigInt(record.run),
     restartCount: 0,
+    health: record.health && healthToProto(record.health),
   });
+}
+
+export function healthStatusToProto(health: Health | undefined): HealthStatus {
+  return health === undefined ? 'HEALTH_STATUS_UNSPECIFIED' : healthStatuses[health.status];
+}
+
+function healthToProto(health: Health): HealthMessage {
+  return {
+    status: healthStatusToProto(health),
+    failingStreak: health.failingStreak,
+    probes: health.probes.map((probe) => ({ ...probe })),
+  };
 }
 
 export function execToProto({ execId, containerId, config, state, exitCode, pid }: ExecRecord): Exec {

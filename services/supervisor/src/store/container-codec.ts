@@ -2,6 +2,7 @@ import { Container } from '@flotilla/proto/flotilla/v1/container';
 import { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
 import type { ContainerRecord, Made } from '../domain/container.ts';
 import { type StateName, stateNames } from '../domain/container-state.ts';
+import { decodeHealth, encodeHealth, type StoredHealth } from './health-codec.ts';
 
 /** A row of `containers`. */
 export interface ContainerRow {
@@ -28,6 +29,9 @@ type Status = Pick<
   readonly stop:
     | (Omit<NonNullable<ContainerRecord['stop']>, 'killAtUnixNano'> & { killAtUnixNano?: string })
     | undefined;
+  /** Absent in what earlier releases wrote, too. */
+  readonly oomKills?: number;
+  readonly health?: StoredHealth | undefined;
   readonly startedAtUnixNano: string;
   readonly finishedAtUnixNano: string;
 };
@@ -67,6 +71,8 @@ export function encodeStatus(record: ContainerRecord): string {
   const status: Status = {
     ...{ state, run, endedRun, task, exitCode, oomKilled, error, endpoints, ports, removeVolumes },
     stop: stop === undefined ? undefined : encodeStop(stop),
+    oomKills: record.oomKills,
+    health: encodeHealth(record.health),
     startedAtUnixNano: String(record.startedAtUnixNano),
     finishedAtUnixNano: String(record.finishedAtUnixNano),
   };
@@ -97,6 +103,8 @@ export function decodeContainer(row: ContainerRow): ContainerRecord {
     made: decodeMade(message, row.image_config, facts),
     task: status.task,
     stop: stop === undefined ? undefined : decodeStop(stop),
+    oomKills: status.oomKills ?? 0,
+    health: decodeHealth(status.health),
     startedAtUnixNano: BigInt(status.startedAtUnixNano),
     finishedAtUnixNano: BigInt(status.finishedAtUnixNano),
   };

@@ -142,6 +142,7 @@ test('a removed container is gone with its execs, its name and its key', () => {
     state: 'exited',
     pid: 9,
     exitCode: 0,
+    probe: true,
   };
   {
     using opened = folder.open(events);

@@ -17,6 +17,7 @@ export interface ContainerStoreOptions {
 }
 
 type Listener = (record: ContainerRecord | undefined) => void;
+type ListenerToAll = (containerId: string, record: ContainerRecord | undefined) => void;
 
 /** Containers and execs: written to SQLite, read from memory. */
 export class ContainerStore implements Repository {
@@ -32,6 +33,7 @@ export class ContainerStore implements Repository {
   readonly #byName = new Map<string, string>();
   readonly #byKey = new Map<string, string>();
   readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #listenersToAll = new Set<ListenerToAll>();
 
   /** Reads everything. Rows that make no sense are put aside. */
   constructor({ database, announce, flush, log }: ContainerStoreOptions) {
@@ -111,13 +113,15 @@ export class ContainerStore implements Repository {
     return this.#byId.values();
   }
 
-  save({ container, execs = [], events = [] }: Change): void {
+  save({ container, execs = [], forgottenExecs = [], events = [] }: Change): void {
     this.#database.transact(() => {
       if (container !== undefined) this.#write(container);
       for (const exec of execs) this.#execs.write(exec);
+      for (const execId of forgottenExecs) this.#execs.delete(execId);
       for (const event of events) this.#announce(event);
     });
     for (const exec of execs) this.#execs.remember(exec);
+    for (const execId of forgottenExecs) this.#execs.forget(execId);
     if (container !== undefined) {
       this.#logChange(container);
       this.#remember(container);
@@ -168,6 +172,11 @@ export class ContainerStore implements Repository {
     };
   }
 
+  watchAll(listener: ListenerToAll): () => void {
+    this.#listenersToAll.add(listener);
+    return () => void this.#listenersToAll.delete(listener);
+  }
+
   #logChange(record: ContainerRecord): void {
     const { containerId, name, state, run, task, exitCode } = record;
     if (this.#byId.get(containerId)?.state === state) return;
@@ -199,5 +208,6 @@ export class ContainerStore implements Repository {
 
   #notify(containerId: string, record: ContainerRecord | undefined): void {
     for (const listener of [...(this.#listeners.get(containerId) ?? [])]) listener(record);
+    for (const listener of this.#listenersToAll) listener(containerId, record);
   }
 }

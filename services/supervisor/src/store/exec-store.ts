@@ -10,12 +10,14 @@ interface ExecRow {
   readonly status: string;
 }
 
-type Status = Pick<ExecRecord, 'run' | 'state' | 'pid' | 'exitCode'>;
+/** `probe` is absent in what earlier releases wrote. */
+type Status = Pick<ExecRecord, 'run' | 'state' | 'pid' | 'exitCode'> & { readonly probe?: boolean };
 
 /** The execs of containers. */
 export class ExecStore {
   readonly #upsert: StatementSync;
   readonly #deleteOf: StatementSync;
+  readonly #delete: StatementSync;
   readonly #byId = new Map<string, ExecRecord>();
   readonly #idsOf = new Map<string, Set<string>>();
 
@@ -26,6 +28,7 @@ export class ExecStore {
        ON CONFLICT (exec_id) DO UPDATE SET status = excluded.status`,
     );
     this.#deleteOf = database.prepare('DELETE FROM execs WHERE container_id = ?');
+    this.#delete = database.prepare('DELETE FROM execs WHERE exec_id = ?');
     const rows = database.prepare('SELECT * FROM execs ORDER BY rowid').all() as unknown as ExecRow[];
     for (const row of rows) if (isThere(row.container_id)) this.remember(decode(row));
   }
@@ -39,8 +42,8 @@ export class ExecStore {
   }
 
   /** In the transaction under way. */
-  write({ execId, containerId, config, run, state, pid, exitCode }: ExecRecord): void {
-    const status: Status = { run, state, pid, exitCode };
+  write({ execId, containerId, config, run, state, pid, exitCode, probe }: ExecRecord): void {
+    const status: Status = { run, state, pid, exitCode, probe };
     this.#upsert.run(execId, containerId, ExecConfig.encode(config).finish(), JSON.stringify(status));
   }
 
@@ -49,6 +52,18 @@ export class ExecStore {
     const ids = this.#idsOf.get(exec.containerId) ?? new Set();
     this.#idsOf.set(exec.containerId, ids.add(exec.execId));
     this.#byId.set(exec.execId, exec);
+  }
+
+  /** In the transaction under way. */
+  delete(execId: string): void {
+    this.#delete.run(execId);
+  }
+
+  /** After the commit. */
+  forget(execId: string): void {
+    const containerId = this.#byId.get(execId)?.containerId;
+    this.#byId.delete(execId);
+    if (containerId !== undefined) this.#idsOf.get(containerId)?.delete(execId);
   }
 
   /** In the transaction under way. */
@@ -64,7 +79,7 @@ export class ExecStore {
 }
 
 function decode(row: ExecRow): ExecRecord {
-  const { run, state, pid, exitCode } = JSON.parse(row.status) as Status;
+  const { run, state, pid, exitCode, probe = false } = JSON.parse(row.status) as Status;
   const config = ExecConfig.decode(row.config);
-  return { execId: row.exec_id, containerId: row.container_id, config, run, state, pid, exitCode };
+  return { execId: row.exec_id, containerId: row.container_id, config, run, state, pid, exitCode, probe };
 }

@@ -36,8 +36,18 @@ export class FakeWorld {
   image = anImage({ cmd: ['sh'] });
   /** Steps that fail, by name, and with what. */
   readonly failing = new Map<string, Error>();
+  /** Steps that wait. */
+  readonly held = new Map<string, Promise<void>>();
   /** A signal to init of these ends it. */
   deadly: readonly number[] = [9, 15];
+  /** How execs that are followed end. */
+  probe: { exitCode: number; output: string; takes: 'no time' | 'for ever' } = {
+    exitCode: 0,
+    output: '',
+    takes: 'no time',
+  };
+  readonly killedExecs = new Set<string>();
+  readonly #waitingForKill = new Map<string, () => void>();
   clock = 1_700_000_000_000_000_000n;
 
   /** What was announced, in order. */
@@ -48,6 +58,7 @@ export class FakeWorld {
   /** Throws if the step is to fail. Always waits a turn, as a call would. */
   async step(name: string): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
+    await this.held.get(name);
     const failure = this.failing.get(name);
     if (failure !== undefined) throw failure;
   }
@@ -184,6 +195,18 @@ export class FakeWorld {
         await this.step('startExec');
         return 300;
       },
+      followExec: async (_, execId, onOutput, signal) => {
+        await this.step('followExec');
+        const { exitCode, output, takes } = this.probe;
+        onOutput(Buffer.from(output));
+        if (takes === 'for ever') await this.#killed(execId, signal);
+        return this.killedExecs.has(execId) ? 137 : exitCode;
+      },
+      killExec: async (_, execId) => {
+        await this.step('killExec');
+        this.killedExecs.add(execId);
+        this.#waitingForKill.get(execId)?.();
+      },
       resize: async () => {},
       delete: async (containerId) => {
         await this.step('delete');
@@ -191,6 +214,13 @@ export class FakeWorld {
         this.bundles.delete(containerId);
       },
     };
+  }
+
+  async #killed(execId: string, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waitingForKill.set(execId, resolve);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    await promise;
   }
 
   #files(): Engine['files'] {

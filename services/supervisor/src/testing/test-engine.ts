@@ -219,7 +219,17 @@ function removeCgroups(instance: string): void {
 }
 
 /** A list request without filters. */
-export const noFilter = { all: false, limit: 0, names: [], containerIds: [], labels: [], states: [], images: [] };
+export const noFilter = {
+  all: false,
+  limit: 0,
+  names: [],
+  containerIds: [],
+  labels: [],
+  states: [],
+  images: [],
+  restarting: false,
+  health: [],
+};
 
 async function* importRequests(tar: Buffer): AsyncGenerator<ImportImageRequest> {
   const options = { reference: 'busybox', config: undefined, message: '', platform: '' };

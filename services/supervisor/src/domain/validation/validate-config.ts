@@ -103,10 +103,10 @@ function checkHealthcheck(healthcheck: Healthcheck): void {
   if ((kind === 'CMD' || kind === 'CMD-SHELL') && rest.length === 0) {
     throw invalidField('healthcheck.test', `given a command after ${kind}`);
   }
-  const { intervalNanos, timeoutNanos, startPeriodNanos } = healthcheck;
-  for (const [name, nanos] of Object.entries({ intervalNanos, timeoutNanos, startPeriodNanos })) {
+  const { intervalNanos, timeoutNanos, startPeriodNanos, startIntervalNanos } = healthcheck;
+  for (const [name, nanos] of Object.entries({ intervalNanos, timeoutNanos, startPeriodNanos, startIntervalNanos })) {
     if (nanos < 0n || (nanos > 0n && nanos < 1_000_000n)) {
-      const field = name.replace('Nanos', '_nanos').replace('startPeriod', 'start_period');
+      const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
       throw invalidField(`healthcheck.${field}`, '0 or at least one millisecond', String(nanos));
     }
   }

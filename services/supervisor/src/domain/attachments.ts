@@ -1,0 +1,27 @@
+import { invalidField } from '@flotilla/errors';
+import { containerEvent } from './container.ts';
+import type { Engine } from './engine.ts';
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Announces that a client attaches to a container, once for each id. INVALID_FIELD. */
+export function announceAttach({ repository, now }: Engine, containerId: string, attachmentId: string): void {
+  if (!uuid.test(attachmentId)) throw invalidField('attachment_id', 'a UUID', attachmentId);
+  const event = { ...containerEvent(repository.find(containerId), 'attach', now()), eventId: attachmentId };
+  repository.save({ events: [event] });
+}
+
+/**
+ * Announces that a client has left a container, or an exec, by its detach keys: once for each id. Nothing when the
+ * container is gone. INVALID_FIELD.
+ */
+export function announceDetach(
+  { repository, now }: Engine,
+  { containerId, execId, eventId }: { readonly containerId: string; readonly execId: string; readonly eventId: string },
+): void {
+  if (!uuid.test(eventId)) throw invalidField('event_id', 'a UUID', eventId);
+  const record = repository.get(containerId);
+  if (record === undefined) return;
+  const [action, attributes] = execId === '' ? ['detach', {}] : ['exec_detach', { execID: execId }];
+  repository.save({ events: [{ ...containerEvent(record, action, now(), attributes), eventId }] });
+}
