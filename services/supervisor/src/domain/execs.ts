@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { FlotillaError } from '@flotilla/errors';
-import { containerEvent } from './container.ts';
+import { type ContainerRecord, containerEvent } from './container.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { type ExecRecord, execAction } from './exec.ts';
 import { findUser } from './find-user.ts';
 import { checkRunning } from './kill-container.ts';
 import { buildExecProcess, type ExecConfig, validateExec } from './spec/exec-process.ts';
+import { overlayEnv } from './spec/merge-config.ts';
 import { execDie } from './task-exit.ts';
+import type { ResolvedUser } from './users.ts';
 
 const mostExecs = 10_000;
 
@@ -76,7 +78,7 @@ export async function startExec(engine: Engine, execId: string, detach: boolean)
     events: [containerEvent(record, execAction('exec_start', exec), now(), { execID: execId })],
   });
   try {
-    const user = config.user === '' ? undefined : await findUser(engine, { ...record, run: 2 }, config.user, []);
+    const user = config.user === '' ? undefined : await findExecUser(engine, record, config.user);
     const process = buildExecProcess(config, files.readSpec(containerId), user);
     const { stdin, tty, size } = config;
     const processJson = JSON.stringify(process);
@@ -98,6 +100,14 @@ export async function startExec(engine: Engine, execId: string, detach: boolean)
     endExec(engine, execId, startExitCode(error));
     throw error;
   }
+}
+
+/** HOME is that user's, unless the image or the container's own config says what it is. */
+async function findExecUser(engine: Engine, record: ContainerRecord, text: string): Promise<ResolvedUser> {
+  const user = await findUser(engine, { ...record, run: 2 }, text, []);
+  const env = overlayEnv(record.made?.image.env ?? [], record.config.env);
+  const own = env.find((entry) => entry.startsWith('HOME='));
+  return own === undefined ? user : { ...user, home: own.slice('HOME='.length) };
 }
 
 function startExitCode(error: unknown): number {

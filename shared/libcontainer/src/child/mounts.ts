@@ -3,6 +3,7 @@ import { closeFd, fileSystemType, isErrno, openFileSystem, openTree, setMountAtt
 import type { AttributeChange, MountPlan } from '../plan/mount-plan.ts';
 import { step } from '../setup-error.ts';
 import { attach, refused } from './attach.ts';
+import { openBindSource } from './bind-source.ts';
 import { type CgroupView, mountCgroups } from './cgroup-mount.ts';
 import { ensureFile, ensureFolder, findInRoot } from './root-paths.ts';
 
@@ -41,7 +42,7 @@ function mountOne(rootFd: number, plan: MountPlan, sourceFd: number | undefined)
 /** A mount that is nowhere yet. */
 export function openMount(rootFd: number, plan: MountPlan): number {
   const { type, source, recursive, attributes } = plan;
-  if (type === 'bind') return openTree(source, { recursive });
+  if (type === 'bind') return openBindSource(source, { recursive });
   try {
     return openFileSystem({ type, source, options: withMode(rootFd, plan), attributes: attributes.set });
   } catch (error) {

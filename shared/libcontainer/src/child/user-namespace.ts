@@ -17,6 +17,7 @@ import { awaitSign, tell } from '../channel.ts';
 import type { InitPlan, RootfsPlan } from '../plan/init-plan.ts';
 import { step } from '../setup-error.ts';
 import { attach } from './attach.ts';
+import { openBindSource } from './bind-source.ts';
 import { becomeNamespaceRoot } from './credentials.ts';
 import { joinNamespaces } from './enter-namespaces.ts';
 import { guarded } from './finish.ts';
@@ -73,7 +74,7 @@ function openOnHost(rootfs: RootfsPlan): Opened {
     if (type === 'bind')
       sources.set(
         i,
-        step(`open ${source}`, () => openTree(source, { recursive })),
+        step(`open ${source}`, () => openBindSource(source, { recursive })),
       );
   }
   const devices = new Map<string, number>();

@@ -163,6 +163,19 @@ test('namespaces are new, joined or the host’s', () => {
   assert.equal(mixed.hostname, undefined);
 });
 
+test('shared memory goes with the IPC namespace: its own, the host’s, or another container’s', () => {
+  const shm = (...args: Parameters<typeof specOf>) =>
+    specOf(...args)
+      .mounts?.filter(({ destination }) => destination === '/dev/shm')
+      .map(({ type, source }) => `${type} ${source}`);
+  const joined = { ipc: { path: '/proc/77/ns/ipc' } };
+  assert.deepEqual(shm(), ['tmpfs shm']);
+  assert.deepEqual(shm({ ipcMode: 'host' }, {}, { ipc: 'host' }), ['bind /dev/shm']);
+  assert.deepEqual(shm({ ipcMode: 'container:other' }, {}, joined), ['bind /proc/77/root/dev/shm']);
+  // Other runtimes cannot.
+  assert.deepEqual(shm({ ipcMode: 'container:other', runtime: 'runc' }, {}, joined), ['tmpfs shm']);
+});
+
 test('mounts: the usual, the engine’s files, the user’s from the outermost inwards; a user’s wins', () => {
   const { mounts } = specOf({
     mounts: [

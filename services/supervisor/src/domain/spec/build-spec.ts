@@ -65,6 +65,7 @@ export function buildSpec(input: SpecInput): Spec {
       etc: input.etc,
       shmSizeBytes: config.shmSizeBytes,
       privileged: config.privileged,
+      sharedShm: sharedShm(input),
       hostIpc: ipcMode(config.ipcMode).kind === 'host',
       initPath: config.init ? facts.initPath : undefined,
     }),
@@ -79,6 +80,12 @@ export function buildSpec(input: SpecInput): Spec {
       ...(open ? {} : { maskedPaths: defaultMaskedPaths, readonlyPaths: defaultReadonlyPaths }),
     },
   };
+}
+
+/** Shared memory goes with the IPC namespace. Other runtimes than ours cannot bind what is mounted in a container alone. */
+function sharedShm({ ipc, config }: SpecInput): string | undefined {
+  if (typeof ipc === 'string' || (config.runtime !== '' && config.runtime !== 'flotilla')) return undefined;
+  return ipc.path.replace(/\/ns\/ipc$/, '/root/dev/shm');
 }
 
 /** Names with `CAP_`. */

@@ -15,6 +15,8 @@ export interface MountInput {
   readonly etc: EtcFiles;
   readonly shmSizeBytes: bigint;
   readonly privileged: boolean;
+  /** Whose /dev/shm is used: a path of the host; undefined for one of its own. */
+  readonly sharedShm: string | undefined;
   readonly hostIpc: boolean;
   /** On the host; runs as pid 1. */
   readonly initPath: string | undefined;
@@ -28,13 +30,14 @@ const tmpfsDefaults = ['noexec', 'nosuid', 'nodev'];
 const opposites: Readonly<Record<string, string>> = { exec: 'noexec', suid: 'nosuid', dev: 'nodev' };
 
 /** All mounts in order: the usual ones, the engine's files, the user's from the outermost inwards. */
-export function buildMounts({ mounts, etc, shmSizeBytes, privileged, hostIpc, initPath }: MountInput): Mount[] {
+export function buildMounts(input: MountInput): Mount[] {
+  const { mounts, etc, shmSizeBytes, privileged, hostIpc, initPath } = input;
   const targets = mounts.map(({ target }) => target);
   const free = (mount: Mount) => !targets.includes(mount.destination);
-  const hostShm = hostIpc ? [bind('/dev/shm', '/dev/shm', ['rw']), bind('/dev/mqueue', '/dev/mqueue', ['rw'])] : [];
+  const shared = sharedIpc(input);
   const usual = defaultMountsFor({
     privileged,
-    without: [...targets, ...hostShm.map(({ destination }) => destination)],
+    without: [...targets, ...shared.map(({ destination }) => destination)],
     ...(shmSizeBytes > 0n ? { shmSizeBytes: Number(shmSizeBytes) } : {}),
   });
   const files = [
@@ -44,7 +47,13 @@ export function buildMounts({ mounts, etc, shmSizeBytes, privileged, hostIpc, in
   ];
   const own = [...mounts].sort((a, b) => depth(a.target) - depth(b.target)).map(buildMount);
   const init = initPath === undefined ? [] : [bind(initPath, initTarget, ['ro'])];
-  return [...usual, ...hostShm.filter(free), ...files.filter(free), ...own, ...init];
+  return [...usual, ...shared.filter(free), ...files.filter(free), ...own, ...init];
+}
+
+/** A message queue file system shows the queues of its IPC namespace, whoever mounts it: only the host's is bound. */
+function sharedIpc({ hostIpc, sharedShm }: MountInput): Mount[] {
+  if (hostIpc) return [bind('/dev/shm', '/dev/shm', ['rw']), bind('/dev/mqueue', '/dev/mqueue', ['rw'])];
+  return sharedShm === undefined ? [] : [bind(sharedShm, '/dev/shm', ['rw', 'nosuid', 'noexec', 'nodev'])];
 }
 
 function bind(source: string, destination: string, options: readonly string[]): Mount {
