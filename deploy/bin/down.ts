@@ -4,9 +4,8 @@ import { loadPaths, type Paths } from '@flotilla/config';
 import { removeEmptyCgroups } from '../src/empty-cgroups.ts';
 import { runClient } from '../src/engine.ts';
 import { instanceFiles } from '../src/instance-files.ts';
-import { endProcess } from '../src/kept-process.ts';
-import { findRecordedProcess, forgetProcess } from '../src/process-record.ts';
-import { services } from '../src/services.ts';
+import { endProcess, findRecordedProcess, forgetProcess } from '../src/process-record.ts';
+import { serviceNames } from '../src/services.ts';
 
 // Stops the services; containers go on, and the next `up` finds them. `--containers` stops those first.
 const { values } = parseArgs({ options: { containers: { type: 'boolean', default: false } } });
@@ -27,7 +26,7 @@ async function stopContainers(paths: Paths): Promise<boolean> {
 /** Stops the keeper, which stops the rest; what an absent keeper left is stopped one by one. */
 async function stopServices(paths: Paths): Promise<number> {
   const files = instanceFiles(paths);
-  const names = ['keeper', ...services.map(({ name }) => name).toReversed(), 'nats'];
+  const names = ['keeper', ...serviceNames.toReversed(), 'nats'];
   const running = names.filter((name) => findRecordedProcess(files, name) !== undefined);
   for (const name of names) {
     const found = findRecordedProcess(files, name);

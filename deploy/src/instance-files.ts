@@ -12,6 +12,10 @@ export interface InstanceFiles {
   logFile(name: string): string;
   /** Locked by the keeper for as long as it lives. */
   readonly keeperLock: string;
+  /** The keeper's gRPC. */
+  readonly keeperSocket: string;
+  /** NOTIFY_SOCKET of the processes that it keeps. */
+  readonly notifySocket: string;
   readonly natsUrl: string;
   readonly natsConfig: string;
   readonly natsData: string;
@@ -25,6 +29,8 @@ export function instanceFiles({ root, run }: Paths): InstanceFiles {
     startFile: (name) => join(run, 'pids', `${name}.start`),
     logFile: (name) => join(root, 'log', `${name}.log`),
     keeperLock: join(run, 'keeper.lock'),
+    keeperSocket: join(run, 'keeper.sock'),
+    notifySocket: join(run, 'notify.sock'),
     natsUrl: join(run, 'nats.url'),
     natsConfig: join(run, 'nats.conf'),
     natsData: join(root, 'nats'),

@@ -8,7 +8,9 @@ import { createLogger } from '@flotilla/log';
 import { type InstanceFiles, instanceFiles, makeInstanceFolders } from './instance-files.ts';
 import { KeptProcess } from './kept-process.ts';
 import { findRecordedProcess, type SeenProcess } from './process-record.ts';
+import type { Release } from './release.ts';
 
+const release: Release = { dir: '/', version: '0', node: '', services: [], keeperMain: undefined };
 const log = createLogger({ service: 'keeper', level: 'silent' });
 let folder: string;
 let files: InstanceFiles;
@@ -27,8 +29,8 @@ afterEach(async () => {
 
 function keep(script: string): KeptProcess {
   const logFd = openSync(join(folder, 'log'), 'a');
-  const plan = { name: 'one', command: '/bin/sh', args: ['-c', script], env: process.env, logFd };
-  const one = new KeptProcess(plan, files, log);
+  const plan = { name: 'one', command: () => ({ command: '/bin/sh', args: ['-c', script] }), env: process.env, logFd };
+  const one = new KeptProcess(plan, release, files, log);
   kept.push(one);
   one.start();
   return one;

@@ -1,14 +1,21 @@
-import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FlotillaError } from '@flotilla/errors';
+import { closeFd } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
+import { FdStore } from './fd-store.ts';
 import type { InstanceFiles } from './instance-files.ts';
-import { findRecordedProcess, forgetProcess, recordAndExecute, type SeenProcess, seeChild } from './process-record.ts';
+import type { Notice } from './notify-server.ts';
+import { endProcess, findRecordedProcess, forgetProcess, promoteRecord } from './process-record.ts';
+import type { Release } from './release.ts';
+import { type Ended, RunningProcess } from './running-process.ts';
 
 /** How a process is started. */
 export interface ProcessPlan {
   readonly name: string;
-  readonly command: string;
-  readonly args: readonly string[];
+  /** Its command line in a release. */
+  command(release: Release): { readonly command: string; readonly args: readonly string[] };
+  /** Root folder of the release of a process that runs already; undefined when it cannot be told. */
+  releaseOf?(pid: number): Release | undefined;
   readonly env: NodeJS.ProcessEnv;
   /** Descriptor of the file for stdout and stderr. */
   readonly logFd: number;
@@ -16,9 +23,10 @@ export interface ProcessPlan {
   readonly socketFd?: number;
   /** Done before each start. */
   readonly prepare?: () => Promise<void>;
+  /** Called when it has ended, before it is started again: hears what it said last. */
+  readonly drainNotices?: () => void;
 }
 
-const pollMs = 200;
 const shortestPauseMs = 50;
 const longestPauseMs = 5_000;
 /** A process that lived so long has earned an immediate restart. */
@@ -27,27 +35,50 @@ const settledMs = 2_000;
 /**
  * Keeps one process alive: starts it, waits for its end, starts it again. At once when it had lived for a while, else
  * after a pause that doubles, so that a service that cannot start does not burn a core. A process that runs already (of
- * an earlier keeper) is left alone and watched.
+ * an earlier keeper) is left alone and watched. Upgrades put another process in its place (upgrade.ts).
  */
 export class KeptProcess {
   readonly name: string;
-  readonly #plan: ProcessPlan;
+  readonly plan: ProcessPlan;
+  readonly store: FdStore;
+  /** What it is started from. */
+  release: Release;
   readonly #files: InstanceFiles;
   readonly #log: Logger;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
-  #childPid: number | undefined;
+  #current: RunningProcess | undefined;
+  #candidate: RunningProcess | undefined;
+  #change: PromiseWithResolvers<RunningProcess | undefined> | undefined;
+  #lastWords = '';
 
-  constructor(plan: ProcessPlan, files: InstanceFiles, log: Logger) {
+  constructor(plan: ProcessPlan, release: Release, files: InstanceFiles, log: Logger, store = new FdStore()) {
     this.name = plan.name;
-    this.#plan = plan;
+    this.plan = plan;
+    this.release = release;
+    this.store = store;
     this.#files = files;
     this.#log = log;
   }
 
-  /** Process id of the child of this process, if it is one and has not been reaped. */
-  get childPid(): number | undefined {
-    return this.#childPid;
+  /** The process that does the work, unless it has ended. */
+  get current(): RunningProcess | undefined {
+    return this.#current;
+  }
+
+  /** The one that is to take its place. */
+  get candidate(): RunningProcess | undefined {
+    return this.#candidate;
+  }
+
+  /** Somebody is replacing it. */
+  get isChanging(): boolean {
+    return this.#change !== undefined;
+  }
+
+  /** What it said of itself, or how the last one ended. */
+  get status(): string {
+    return this.#current?.status || this.#lastWords;
   }
 
   start(): void {
@@ -57,75 +88,139 @@ export class KeptProcess {
   /** Asks it to end, then insists. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping.abort();
-    const running = findRecordedProcess(this.#files, this.name);
+    if (this.#candidate !== undefined) await endProcess(this.#candidate.seen, 0);
+    const running = this.#current?.seen ?? findRecordedProcess(this.#files, this.name);
     if (running !== undefined && !(await endProcess(running, graceMs))) {
       this.#log.warn({ process: this.name, childPid: running.pid, graceMs }, 'process did not end in time, killed');
     }
+    this.#change?.resolve(undefined);
     await this.#loop;
     forgetProcess(this.#files, this.name);
   }
 
+  /** Takes in what one of its processes says; false when the sender is none of them. */
+  hear({ pid, fields, fds }: Notice): boolean {
+    const speaker = [this.#current, this.#candidate].find((one) => one?.pid === pid);
+    if (speaker === undefined) return false;
+    speaker.hear(fields);
+    const name = fields.get('FDNAME') ?? 'stored';
+    if (fields.get('FDSTORE') === '1') {
+      for (const fd of fds) {
+        if (!this.store.add(name, fd))
+          this.#log.warn({ process: this.name, fdName: name }, 'too many descriptors to keep');
+      }
+    } else for (const fd of fds) closeFd(fd);
+    if (fields.get('FDSTOREREMOVE') === '1' && fields.has('FDNAME')) this.store.remove(name);
+    return true;
+  }
+
+  /** From now on whoever calls this decides what follows on the process's end. UPGRADE_IN_PROGRESS when somebody does. */
+  beginChange(): void {
+    if (this.#change !== undefined || this.#stopping.signal.aborted) {
+      throw new FlotillaError('failed_precondition', `${this.name} is being replaced already, or stops`, {
+        reason: 'UPGRADE_IN_PROGRESS',
+        metadata: { process: this.name },
+      });
+    }
+    this.#change = Promise.withResolvers();
+  }
+
+  /** Starts a process of a release beside the current one, or after its end. */
+  async startCandidate(release: Release): Promise<RunningProcess> {
+    this.#candidate = await this.#start(release, `${this.name}.next`);
+    return this.#candidate;
+  }
+
+  /** Ends the candidate. */
+  async dropCandidate(): Promise<void> {
+    const candidate = this.#candidate;
+    if (candidate === undefined) return;
+    await endProcess(candidate.seen, 0);
+    await candidate.exited;
+    this.plan.drainNotices?.();
+    this.#lastWords = candidate.status || this.#lastWords;
+    this.#candidate = undefined;
+    forgetProcess(this.#files, `${this.name}.next`);
+  }
+
+  /** The candidate is the process from now on, its release the one to start from. */
+  promoteCandidate(): void {
+    const candidate = this.#candidate;
+    if (candidate === undefined) {
+      this.endChange();
+      return;
+    }
+    promoteRecord(this.#files, `${this.name}.next`, this.name);
+    this.release = candidate.release;
+    this.#current = candidate;
+    this.#candidate = undefined;
+    this.#change?.resolve(candidate);
+    this.#change = undefined;
+  }
+
+  /** What runs goes on; if nothing does, the release that it had is started again. */
+  endChange(): void {
+    this.#change?.resolve(undefined);
+    this.#change = undefined;
+  }
+
   async #keep(): Promise<void> {
     let pauseMs = 0;
+    let next = this.#adopt();
     while (!this.#stopping.signal.aborted) {
       const startedAt = Date.now();
-      const adopted = findRecordedProcess(this.#files, this.name);
-      const how = adopted === undefined ? await this.#runOnce() : await this.#watch(adopted);
+      const how = await this.#run(next);
       if (this.#stopping.signal.aborted) return;
+      next = await this.#change?.promise;
+      if (next !== undefined || how === undefined) continue;
       pauseMs =
         Date.now() - startedAt > settledMs ? 0 : Math.min(Math.max(pauseMs * 2, shortestPauseMs), longestPauseMs);
-      this.#log.warn({ process: this.name, ...how, pauseMs }, 'process ended, starting it again');
+      this.#log.warn(
+        { process: this.name, ...how, status: this.#lastWords, pauseMs },
+        'process ended, starting it again',
+      );
       await sleep(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
     }
   }
 
-  async #runOnce(): Promise<object> {
-    const { command, args, env, logFd, socketFd, prepare } = this.#plan;
+  /** Runs one to its end, started now unless it is given. Undefined when an upgrade had asked it to end. */
+  async #run(given: RunningProcess | undefined): Promise<Ended | undefined> {
+    let how: Ended;
     try {
-      await prepare?.();
+      this.#current = given ?? (await this.#start(this.release, this.name));
+      // A stop that came before it was there did not find it.
+      if (this.#stopping.signal.aborted) await endProcess(this.#current.seen, 1_000);
+      how = await this.#current.exited;
     } catch (err) {
       return { err };
     }
-    const { promise, resolve } = Promise.withResolvers<object>();
-    const files = [this.#files.pidFile(this.name), this.#files.startFile(this.name)];
-    const child = spawn('/bin/sh', ['-c', recordAndExecute, 'sh', ...files, command, ...args], {
-      cwd: '/',
-      env: { ...env, ...(socketFd === undefined ? {} : { LISTEN_FDS: '1', LISTEN_FDNAMES: this.name }) },
-      stdio: ['ignore', logFd, logFd, ...(socketFd === undefined ? [] : [socketFd])],
-      detached: true,
-    });
-    child.once('error', (err) => resolve({ err }));
-    child.once('exit', (exitCode, exitSignal) => resolve({ exitCode, exitSignal }));
-    this.#childPid = child.pid;
-    if (child.pid !== undefined) {
-      this.#log.info({ process: this.name, childPid: child.pid }, 'process started');
-      // A stop that came before the record was written did not find it.
-      if (this.#stopping.signal.aborted) await endProcess(seeChild(child.pid), 1_000);
-    }
-    const how = await promise;
-    this.#childPid = undefined;
-    return how;
+    this.plan.drainNotices?.();
+    this.#lastWords = this.#current?.status || `ended: ${JSON.stringify(how)}`;
+    this.#current = undefined;
+    return this.#change === undefined ? how : undefined;
   }
 
-  /** Not our child, so there is no exit to wait for: looks again and again. */
-  async #watch(adopted: SeenProcess): Promise<object> {
-    this.#log.info({ process: this.name, childPid: adopted.pid }, 'process of an earlier keeper adopted');
-    while (adopted.isAlive()) await sleep(pollMs);
-    return { childPid: adopted.pid };
+  async #start(release: Release, record: string): Promise<RunningProcess> {
+    const { env, logFd, socketFd, prepare } = this.plan;
+    await prepare?.();
+    const { command, args } = this.plan.command(release);
+    const passed = socketFd === undefined ? [] : [{ name: this.name, fd: socketFd }, ...this.store.all];
+    const files = [this.#files.pidFile(record), this.#files.startFile(record)] as const;
+    const started = RunningProcess.start({ release, command, args, env, logFd, passed, record: files });
+    this.#log.info({ process: this.name, childPid: started.pid, releaseDir: release.dir }, 'process started');
+    return started;
   }
-}
 
-/** Sends SIGTERM, waits, sends SIGKILL, waits; whether the first was enough. */
-export async function endProcess(running: SeenProcess, graceMs: number): Promise<boolean> {
-  running.signal('SIGTERM');
-  const deadline = Date.now() + graceMs;
-  while (running.isAlive()) {
-    if (Date.now() > deadline) {
-      running.signal('SIGKILL');
-      while (running.isAlive()) await sleep(10);
-      return false;
-    }
-    await sleep(10);
+  /** One that an earlier keeper has left. A candidate of an upgrade that nobody will finish is only in the way. */
+  #adopt(): RunningProcess | undefined {
+    const waiting = findRecordedProcess(this.#files, `${this.name}.next`);
+    const working = findRecordedProcess(this.#files, this.name);
+    if (working !== undefined) waiting?.signal('SIGKILL');
+    else if (waiting !== undefined) promoteRecord(this.#files, `${this.name}.next`, this.name);
+    const seen = working ?? waiting;
+    if (seen === undefined) return undefined;
+    this.release = this.plan.releaseOf?.(seen.pid) ?? this.release;
+    this.#log.info({ process: this.name, childPid: seen.pid }, 'process of an earlier keeper adopted');
+    return RunningProcess.adopt(seen, this.release);
   }
-  return true;
 }

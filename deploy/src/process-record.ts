@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findProcess, isSameProcess } from '@flotilla/linux';
 import { type InstanceFiles, removeFile, replaceFile } from './instance-files.ts';
 
@@ -27,6 +28,14 @@ export function recordOwnProcess(files: InstanceFiles, name: string): void {
 export function forgetProcess(files: InstanceFiles, name: string): void {
   removeFile(files.pidFile(name));
   removeFile(files.startFile(name));
+}
+
+/** Gives the record of one name to another: the process has taken that one's place. */
+export function promoteRecord(files: InstanceFiles, from: string, to: string): void {
+  // The start file counts, so it comes last.
+  for (const file of ['pidFile', 'startFile'] as const) {
+    if (existsSync(files[file](from))) renameSync(files[file](from), files[file](to));
+  }
 }
 
 /** A process that was seen, told from a later one with the same id by its time of start. */
@@ -75,4 +84,19 @@ export function seeChild(pid: number): SeenProcess {
 
 function bootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+/** Sends SIGTERM, waits, sends SIGKILL, waits; whether the first was enough. Without grace it is killed at once. */
+export async function endProcess(running: SeenProcess, graceMs: number): Promise<boolean> {
+  if (graceMs > 0) running.signal('SIGTERM');
+  const deadline = Date.now() + graceMs;
+  while (running.isAlive()) {
+    if (Date.now() >= deadline) {
+      running.signal('SIGKILL');
+      while (running.isAlive()) await sleep(10);
+      return false;
+    }
+    await sleep(10);
+  }
+  return true;
 }

@@ -1,4 +1,4 @@
-import { O_CLOEXEC, O_NONBLOCK } from './constants.ts';
+import { byArchitecture, O_CLOEXEC, O_NONBLOCK } from './constants.ts';
 import { koffi, libc } from './libc.ts';
 import { check, SyscallError } from './syscall-error.ts';
 
@@ -16,6 +16,11 @@ const cEventfd = libc.func('int eventfd(unsigned int initial, int flags)');
 const cMemfdCreate = libc.func('int memfd_create(const char *name, unsigned int flags)');
 const cPoll = libc.func('int poll(void *fds, unsigned long count, int timeoutMs)');
 
+const cKcmp = libc.func('syscall', 'long', ['long', 'long', 'long', 'long', 'ulong', 'ulong']);
+const cGetpid = libc.func('int getpid()');
+
+const SYS_kcmp = byArchitecture(312, 272);
+const KCMP_FILE = 0;
 const EINTR = 4;
 const EAGAIN = 11;
 const F_DUPFD_CLOEXEC = 1030;
@@ -36,6 +41,12 @@ const pair = new Int32Array(2);
 export function pipe2(flags = 0): { readonly readFd: number; readonly writeFd: number } {
   check(cPipe2(pair, flags | O_CLOEXEC), 'pipe2');
   return { readFd: pair[0]!, writeFd: pair[1]! };
+}
+
+/** Whether two descriptors of this process are copies of one: kcmp(2). False, too, where the kernel does not tell. */
+export function isSameOpenFile(fd: number, other: number): boolean {
+  const pid = cGetpid();
+  return Number(cKcmp(SYS_kcmp, pid, pid, KCMP_FILE, fd, other)) === 0;
 }
 
 /** close(2). A descriptor that is not open is an error (EBADF): it would be somebody else's bug in disguise. */

@@ -13,13 +13,18 @@ const cRecv = libc.func('long recv(int fd, void *data, size_t length, int flags)
 const cSendmsg = libc.func('long sendmsg(int fd, void *message, int flags)');
 const cRecvmsg = libc.func('long recvmsg(int fd, void *message, int flags)');
 const cGetsockopt = libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)');
+const cSetsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
+const SO_PASSCRED = 16;
 const SO_PEERCRED = 17;
 const SCM_RIGHTS = 1;
+const SCM_CREDENTIALS = 2;
 const MSG_CTRUNC = 0x8;
+const MSG_TRUNC = 0x20;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const EINTR = 4;
@@ -32,6 +37,13 @@ const msghdrBytes = 56;
 /** An unconnected unix stream socket, close-on-exec. */
 export function unixSocket({ nonBlocking = false } = {}): number {
   return check(cSocket(AF_UNIX, SOCK_STREAM | O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0), 0), 'socket');
+}
+
+/** A unix datagram socket whose messages bring their sender's credentials (SO_PASSCRED), non-blocking, close-on-exec. */
+export function unixDatagramSocket(): number {
+  const fd = check(cSocket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC | O_NONBLOCK, 0), 'socket');
+  check(cSetsockopt(fd, SOL_SOCKET, SO_PASSCRED, Int32Array.of(1), 4), 'setsockopt', 'SO_PASSCRED');
+  return fd;
 }
 
 /** socketpair(2) of unix stream sockets, close-on-exec. */
@@ -122,6 +134,43 @@ export function recvFds(fd: number, buffer: Uint8Array, most = 16): ReceivedFds 
   if (header.readInt32LE(48) & MSG_CTRUNC) throw new RangeError(`more than ${most} descriptors were sent`);
   iovec.fill(0); // keeps the buffers that the header points to alive until here
   return { length, fds };
+}
+
+/** A datagram as recvDatagram received it. */
+export interface ReceivedDatagram {
+  readonly data: Buffer;
+  /** Close-on-exec; the caller's from now on. */
+  readonly fds: readonly number[];
+  /** Who sent it, as the kernel says; absent on a socket without SO_PASSCRED. */
+  readonly sender: PeerCredentials | undefined;
+  /** More bytes or descriptors came than there was room for, and are lost. */
+  readonly isTruncated: boolean;
+}
+
+/** Receives one datagram with at most `most` descriptors. `undefined` when there is none now. */
+export function recvDatagram(fd: number, mostBytes = 4096, most = 253): ReceivedDatagram | undefined {
+  const data = Buffer.allocUnsafeSlow(mostBytes);
+  const { header, control, iovec } = messageHeader(data, Buffer.alloc(controlBytes(3) + controlBytes(most)));
+  const length = transfer(() => cRecvmsg(fd, header, MSG_CMSG_CLOEXEC), 'recvmsg', [EAGAIN]);
+  if (length === undefined) return undefined;
+  const fds: number[] = [];
+  let sender: PeerCredentials | undefined;
+  const end = Number(header.readBigUInt64LE(40));
+  for (let at = 0; at + cmsgHeaderBytes <= end; ) {
+    const messageBytes = Number(control.readBigUInt64LE(at));
+    if (messageBytes < cmsgHeaderBytes) break;
+    const type = control.readInt32LE(at + 12);
+    const body = at + cmsgHeaderBytes;
+    if (type === SCM_RIGHTS) for (let i = body; i < at + messageBytes; i += 4) fds.push(control.readInt32LE(i));
+    if (type === SCM_CREDENTIALS) {
+      const [pid, uid, gid] = [0, 4, 8].map((offset) => control.readUInt32LE(body + offset));
+      sender = { pid: pid!, uid: uid!, gid: gid! };
+    }
+    at += Math.ceil(messageBytes / 8) * 8;
+  }
+  const isTruncated = (header.readInt32LE(48) & (MSG_CTRUNC | MSG_TRUNC)) !== 0;
+  iovec.fill(0); // keeps the buffers that the header points to alive until here
+  return { data: data.subarray(0, length), fds, sender, isTruncated };
 }
 
 /** msghdr of recvmsg(2) by hand: the pointers in it are to memory of buffers, which does not move. */
