@@ -89,6 +89,21 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/attach.ts')).attachCommand(),
   },
   {
+    name: 'top',
+    description: 'Show the processes of a container',
+    load: async () => (await import('./commands/top.ts')).topCommand(),
+  },
+  {
+    name: 'stats',
+    description: 'Show what containers use, live',
+    load: async () => (await import('./commands/stats.ts')).statsCommand(),
+  },
+  {
+    name: 'port',
+    description: 'Show published ports of a container',
+    load: async () => (await import('./commands/port.ts')).portCommand(),
+  },
+  {
     name: 'explain',
     description: 'Show how a container is made, from the files of the kernel',
     load: async () => (await import('./commands/explain.ts')).explainCommand(),

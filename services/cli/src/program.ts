@@ -89,7 +89,7 @@ function normalise(command: Command, args: readonly string[]): string[] {
   return normaliseArguments(command, args, passesThrough.has(command.name()));
 }
 
-const passesThrough = new Set(['run', 'create', 'exec']);
+const passesThrough = new Set(['run', 'create', 'exec', 'top']);
 
 /** Where the command stands, behind the program's own options. */
 function commandIndex(argv: readonly string[]): number {

@@ -11,6 +11,7 @@ import { Outbox, openDatabase } from '@flotilla/store';
 import { ContainerFiles } from './adapters/container-files.ts';
 import { readHostFacts } from './adapters/host-facts.ts';
 import { ImageClient } from './adapters/image-client.ts';
+import { KernelObserver } from './adapters/kernel-observer.ts';
 import { LauncherClient } from './adapters/launcher-client.ts';
 import { NetworkClient } from './adapters/network-client.ts';
 import { ShimClients } from './adapters/shim-clients.ts';
@@ -55,6 +56,7 @@ const repository = new ContainerStore({
 const listen = socketPath(paths, 'supervisor');
 const address = (service: 'image' | 'network') => `unix://${socketPath(paths, service)}`;
 const folderOf = (containerId: string) => shimDir(paths, containerId);
+const cgroupsPath = (containerId: string) => `/${paths.instance}/${containerId}`;
 const images = stack.use(new ImageClient(address('image'), deadlineMs));
 const engine: Engine = {
   instance: paths.instance,
@@ -66,7 +68,7 @@ const engine: Engine = {
   shims: stack.use(
     new ShimClients({
       shimDir: folderOf,
-      cgroupsPath: (containerId) => `/${paths.instance}/${containerId}`,
+      cgroupsPath,
       deadlineMs,
     }),
   ),
@@ -76,6 +78,7 @@ const engine: Engine = {
     supervisorAddress: `unix://${listen}`,
     logLevel: level,
     cgroupParent: `/${paths.instance}`,
+    launcherSocket: socketPath(paths, 'launcher'),
   }),
   queue: new KeyedQueue(),
   waiters: new TaskWaiters(),
@@ -96,7 +99,12 @@ stack.defer(() => {
 });
 publisher.start();
 const layers = (containerId: string) => images.layers(containerId);
-const implementations = [containerService({ engine, layers }), execService(engine), supervisorService(engine)];
+const observer = new KernelObserver(cgroupsPath);
+const implementations = [
+  containerService({ engine, layers, observer }),
+  execService(engine),
+  supervisorService(engine),
+];
 stack.use(await serve({ socketPath: listen, implementations, service: 'supervisor', log }));
 log.info({ listen, containers: [...repository.all()].length }, 'ready');
 await terminated;

@@ -11,26 +11,32 @@ import { containerEvent } from '../domain/container.ts';
 import { createContainer } from '../domain/create-container.ts';
 import type { Engine } from '../domain/engine.ts';
 import { checkRunning, killContainer } from '../domain/kill-container.ts';
+import { listProcesses } from '../domain/list-processes.ts';
+import type { Observer } from '../domain/observation.ts';
 import { pauseContainer, unpauseContainer } from '../domain/pause-container.ts';
 import { removeContainer } from '../domain/remove-container.ts';
 import { renameContainer } from '../domain/rename-container.ts';
 import { restartContainer } from '../domain/restart-container.ts';
 import { startContainer } from '../domain/start-container.ts';
+import { StatsSampler } from '../domain/stats-sampler.ts';
 import { stopContainer } from '../domain/stop-container.ts';
 import { type WaitFor, waitContainer } from '../domain/wait-container.ts';
 import { selectContainers } from './list-containers.ts';
 import { streamLogs } from './stream-logs.ts';
+import { streamStats } from './stream-stats.ts';
 import { containerToProto } from './to-proto.ts';
 
 export interface ContainerServiceOptions {
   readonly engine: Engine;
   /** Folders of a container's layers. */
   readonly layers: (containerId: string) => Promise<{ layerPaths: readonly string[]; upperPath: string }>;
+  readonly observer: Observer;
 }
 
 /** ContainerService: decode, call, encode. The rules are in domain/. */
-export function containerService({ engine, layers }: ContainerServiceOptions): Implementation {
+export function containerService({ engine, layers, observer }: ContainerServiceOptions): Implementation {
   const { repository, files, shims } = engine;
+  const sampler = new StatsSampler(engine, observer);
   return implement(ContainerServiceService, {
     createContainer: async (request) => {
       const { config, name, idempotencyKey } = request;
@@ -93,6 +99,11 @@ export function containerService({ engine, layers }: ContainerServiceOptions): I
       repository.save({ events: [containerEvent(record, 'resize', engine.now(), attributes)] });
       return {};
     },
+    listProcesses: async ({ container, psArgs }, { signal }) => {
+      const { titles, rows } = await listProcesses(engine, observer, { container, psArgs, signal });
+      return { titles, rows: rows.map((values) => ({ values })) };
+    },
+    streamStats: (request, context) => streamStats(sampler, request, context),
     explainContainer: async ({ container }) => {
       const record = repository.find(container);
       const { containerId } = record;
