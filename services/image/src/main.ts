@@ -5,8 +5,8 @@ import process from 'node:process';
 import { loadConfig, loadPaths, natsUrl, socketPath } from '@flotilla/config';
 import { EventPublisher } from '@flotilla/events';
 import { createLogger } from '@flotilla/log';
-import { serve } from '@flotilla/rpc';
-import { Outbox, openDatabase } from '@flotilla/store';
+import { serve, takeTurn } from '@flotilla/rpc';
+import { checkSchema, Outbox, openDatabase } from '@flotilla/store';
 import { ContentStore } from './adapters/content-store.ts';
 import { ImageLoader } from './adapters/image-loader.ts';
 import { ImageRemover } from './adapters/image-remover.ts';
@@ -31,7 +31,10 @@ mkdirSync(root, { recursive: true, mode: 0o700 });
 const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
 await using stack = new AsyncDisposableStack();
-const database = stack.use(openDatabase(join(root, 'image.db'), { migrations, durable: true }));
+const databasePath = join(root, 'image.db');
+const check = () => checkSchema(databasePath, migrations);
+stack.use(await takeTurn({ lockPath: `${databasePath}.lock`, check, log }));
+const database = stack.use(openDatabase(databasePath, { migrations, durable: true }));
 const outbox = new Outbox(database);
 const publisher = stack.use(new EventPublisher({ outbox, source: 'image', natsUrl: () => natsUrl(paths), log }));
 const limits = {

@@ -6,8 +6,8 @@ import { loadConfig, loadPaths, natsUrl, socketPath } from '@flotilla/config';
 import { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
-import { serve } from '@flotilla/rpc';
-import { Outbox, openDatabase, outboxMigration } from '@flotilla/store';
+import { serve, takeTurn } from '@flotilla/rpc';
+import { checkSchema, Outbox, openDatabase, outboxMigration } from '@flotilla/store';
 import { LinuxHostNetwork } from './adapters/linux-host-network.ts';
 import { configSchema } from './config.ts';
 import type { Announce, Transact } from './domain/interfaces.ts';
@@ -33,10 +33,12 @@ const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM
 mkdirSync(paths.root, { recursive: true, mode: 0o700 });
 mkdirSync(paths.run, { recursive: true, mode: 0o700 });
 await using stack = new AsyncDisposableStack();
-const db = stack.use(
-  // A power cut takes namespaces and links with it: what it loses of the records is what they said about those.
-  openDatabase(join(paths.root, 'network.db'), { migrations: [...networkMigrations, outboxMigration], durable: false }),
-);
+const databasePath = join(paths.root, 'network.db');
+const migrations = [...networkMigrations, outboxMigration];
+const check = () => checkSchema(databasePath, migrations);
+stack.use(await takeTurn({ lockPath: `${databasePath}.lock`, check, log }));
+// A power cut takes namespaces and links with it: what it loses of the records is what they said about those.
+const db = stack.use(openDatabase(databasePath, { migrations, durable: false }));
 const outbox = new Outbox(db);
 const events = stack.use(new EventPublisher({ outbox, source: 'network', natsUrl: () => natsUrl(paths), log }));
 const host = stack.use(

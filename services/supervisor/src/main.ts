@@ -6,8 +6,8 @@ import { loadConfig, loadPaths, natsUrl, shimDir, socketPath } from '@flotilla/c
 import { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
-import { serve } from '@flotilla/rpc';
-import { Outbox, openDatabase } from '@flotilla/store';
+import { serve, takeTurn } from '@flotilla/rpc';
+import { checkSchema, Outbox, openDatabase } from '@flotilla/store';
 import { ContainerFiles } from './adapters/container-files.ts';
 import { readHostFacts } from './adapters/host-facts.ts';
 import { ImageClient } from './adapters/image-client.ts';
@@ -40,6 +40,8 @@ const stopped = new AbortController();
 const databaseDir = join(paths.root, 'supervisor');
 mkdirSync(databaseDir, { recursive: true, mode: 0o700 });
 const databasePath = join(databaseDir, 'supervisor.db');
+const check = () => checkSchema(databasePath, migrations);
+stack.use(await takeTurn({ lockPath: `${databasePath}.lock`, check, log }));
 // Flushed where a call's answer depends on it: LogFlusher.
 const database = stack.use(openDatabase(databasePath, { migrations, durable: false }));
 const flusher = stack.use(new LogFlusher(`${databasePath}-wal`));

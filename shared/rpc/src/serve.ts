@@ -7,6 +7,7 @@ import { VersionResponse, VersionServiceService } from '@flotilla/proto/flotilla
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import { CallTracker, type Implementation, implement } from './implement.ts';
 import { addHealth, addReflection } from './lazy-services.ts';
+import { tellManager } from './service-manager.ts';
 import { engineVersion, protocolVersion } from './version.ts';
 
 /** The descriptor on which systemd's protocol hands over the first socket: sd_listen_fds(3). */
@@ -21,7 +22,7 @@ export interface ServeOptions {
   readonly log: Logger;
   /** How long calls under way may take once the server stops, milliseconds; 5 s when absent. */
   readonly drainMs?: number;
-  /** False for a process that was forked and has its parent's environment. */
+  /** False for a process that was forked and has its parent's environment; no service manager is told of it either. */
   readonly usePassedSocket?: boolean;
 }
 
@@ -48,8 +49,11 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const listener = createServer((socket) => injector.injectConnection(socket));
   await listen(listener, options);
+  const { usePassedSocket: isManaged = true } = options;
+  if (isManaged) await tellManager({ READY: '1', STATUS: 'serves' });
   return {
     async [Symbol.asyncDispose]() {
+      if (isManaged) await tellManager({ STOPPING: '1', STATUS: 'finishes its calls' });
       const closed = once(listener, 'close');
       listener.close();
       calls.stopStreams(service);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { openDatabase } from './database.ts';
+import { checkSchema, openDatabase } from './database.ts';
 import { Outbox, outboxMigration } from './outbox.ts';
 
 const notes = 'CREATE TABLE notes (text TEXT NOT NULL UNIQUE) STRICT';
@@ -31,6 +31,36 @@ test('older code refuses a newer database and leaves it as it is', () => {
   openDatabase(path, { migrations: [notes, outboxMigration], durable: false })[Symbol.dispose]();
   assert.throws(() => openDatabase(path, { migrations: [notes], durable: false }), { reason: 'DATABASE_NEWER' });
   openDatabase(path, { migrations: [notes, outboxMigration], durable: false })[Symbol.dispose]();
+});
+
+test('whether a database is too new can be asked while it is in use, and changes nothing', () => {
+  const path = join(folder, 'a.db');
+  checkSchema(path, [notes]);
+  using inUse = openDatabase(path, { migrations: [notes, outboxMigration], durable: false });
+  checkSchema(path, [notes, outboxMigration]);
+  checkSchema(path, [notes, outboxMigration, 'CREATE TABLE later (x) STRICT']);
+  assert.throws(() => checkSchema(path, [notes]), {
+    reason: 'DATABASE_NEWER',
+    message: /schema 2, this release knows 1.*run that release/,
+    metadata: { path, schema: '2', known: '1' },
+  });
+  assert.equal((inUse.prepare('PRAGMA user_version').get() as { user_version: number }).user_version, 2);
+});
+
+test('a migration leaves a copy that the older release still runs on, and one that fails leaves all as it was', () => {
+  const path = join(folder, 'a.db');
+  const older = { migrations: [notes], durable: true };
+  {
+    using first = openDatabase(path, older);
+    first.prepare('INSERT INTO notes VALUES (?)').run('kept');
+  }
+  const half = [notes, 'ALTER TABLE notes ADD COLUMN more TEXT; CREATE TABLE notes (text TEXT) STRICT'];
+  assert.throws(() => openDatabase(path, { migrations: half, durable: true }), /already exists/);
+  openDatabase(path, older)[Symbol.dispose]();
+  openDatabase(path, { migrations: [notes, outboxMigration], durable: true })[Symbol.dispose]();
+  assert.throws(() => openDatabase(path, older), { reason: 'DATABASE_NEWER' });
+  using copy = openDatabase(`${path}.schema-1`, older);
+  assert.deepEqual({ ...copy.prepare('SELECT text FROM notes').get() }, { text: 'kept' });
 });
 
 test('a transaction that throws leaves nothing, neither the state nor its event', () => {

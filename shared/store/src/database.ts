@@ -1,3 +1,4 @@
+import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { FlotillaError } from '@flotilla/errors';
 
@@ -9,7 +10,21 @@ export interface DatabaseOptions {
 }
 
 /**
- * Opens a database in WAL mode and brings it up to date. FAILED_PRECONDITION / DATABASE_NEWER when a newer release has
+ * Whether this release may work on a database, without changing it: FAILED_PRECONDITION / DATABASE_NEWER when a newer one
+ * has written it. A database that is not there yet is fine.
+ */
+export function checkSchema(path: string, migrations: readonly string[]): void {
+  if (!existsSync(path)) return;
+  const sqlite = new DatabaseSync(path, { timeout: 5_000, readOnly: true });
+  try {
+    refuseNewer(schemaOf(sqlite), migrations, path);
+  } finally {
+    sqlite.close();
+  }
+}
+
+/**
+ * Opens a database in WAL mode and brings it up to date; a copy of what was is left beside it, `<path>.schema-<N>`. FAILED_PRECONDITION / DATABASE_NEWER when a newer release has
  * written it: older code must not run on it.
  */
 export function openDatabase(path: string, { migrations, durable }: DatabaseOptions): Database {
@@ -28,19 +43,33 @@ export function openDatabase(path: string, { migrations, durable }: DatabaseOpti
 }
 
 function migrate(database: Database, migrations: readonly string[], path: string): void {
-  const { user_version: done } = database.prepare('PRAGMA user_version').get() as { user_version: number };
-  if (done > migrations.length) {
-    throw new FlotillaError(
-      'failed_precondition',
-      `${path} was written by a newer release (schema ${done}, this release knows ${migrations.length}): run that release, or restore a copy from before the upgrade`,
-      { reason: 'DATABASE_NEWER', metadata: { path, schema: String(done), known: String(migrations.length) } },
-    );
-  }
+  const done = schemaOf(database);
+  refuseNewer(done, migrations, path);
   if (done === migrations.length) return;
+  if (done > 0) keepCopy(database, `${path}.schema-${done}`);
   database.transact(() => {
     for (const script of migrations.slice(done)) database.exec(script);
     database.exec(`PRAGMA user_version = ${migrations.length}`);
   });
+}
+
+/** What an older release can go back to: it refuses what a newer one has written. VACUUM INTO wants a new file. */
+function keepCopy(database: Database, path: string): void {
+  rmSync(path, { force: true });
+  database.prepare('VACUUM INTO ?').run(path);
+}
+
+function schemaOf(database: { prepare(sql: string): StatementSync }): number {
+  return (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
+}
+
+function refuseNewer(done: number, { length: known }: readonly string[], path: string): void {
+  if (done <= known) return;
+  throw new FlotillaError(
+    'failed_precondition',
+    `${path} was written by a newer release (schema ${done}, this release knows ${known}): run that release, or put the copy from before the upgrade, ${path}.schema-N, in its place`,
+    { reason: 'DATABASE_NEWER', metadata: { path, schema: String(done), known: String(known) } },
+  );
 }
 
 /** One SQLite connection, used synchronously: nothing else can run in the middle of a transaction. */

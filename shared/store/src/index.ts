@@ -1,2 +1,2 @@
-export { Database, openDatabase } from './database.ts';
+export { checkSchema, Database, openDatabase } from './database.ts';
 export { Outbox, type OutboxEntry, type OutboxRow, outboxMigration } from './outbox.ts';

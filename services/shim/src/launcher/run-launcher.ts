@@ -50,14 +50,18 @@ export async function runLauncher(options: LauncherOptions): Promise<void> {
   setChildSubreaper(true);
   const log = createLogger({ service: 'launcher', level: process.env.FLOTILLA_LOG ?? 'info' });
   if (binaryProblem !== undefined) log.warn({ problem: binaryProblem }, 'binary is not protected from containers');
-  const listenFd = takePassedSocket(process.env);
+  // An upgrade wants to know whether this code can run here, before the launcher that works is asked to stop.
+  const isRehearsal = process.env.FLOTILLA_REHEARSE === '1';
+  const listenFd = isRehearsal ? -1 : takePassedSocket(process.env);
   const problem = await findForkProblem(process.env);
   if (problem !== undefined) {
+    if (isRehearsal) exitNow(0);
     log.warn({ problem }, 'shims are started instead of forked');
     return serve(new SpawnStarter(shimMain, problem), log, { listenFd, launchTimeoutMs });
   }
   const code = await loadShim();
   await warmUp(log);
+  if (isRehearsal) exitNow(0);
   await compactTemplate(log);
   const template = TemplateProcess.start(listenFd);
   if (!(template instanceof TemplateProcess)) return becomeShim(template, code, log);
