@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { demoImage, Engine } from '../harness/engine.ts';
 import { actionsOf, storedEvents } from '../harness/events.ts';
+import { mustRun } from '../harness/run-program.ts';
 import { waitFor } from '../harness/wait.ts';
 
 let engine: Engine;
@@ -94,8 +97,27 @@ test('a check that takes too long is killed with all it has started', async () =
   await engine.ok('rm', '--force', id);
 });
 
-test('no check without one, with --no-healthcheck, or when the program is missing', async () => {
-  const plain = await run('plain', '--no-healthcheck', demoImage, ...forever);
+test("an image's check holds, what the user gives stands over it, and it can be left out", async () => {
+  const root = join(engine.folders.folder, 'image');
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  symlinkSync('busybox', join(root, 'bin/ash'));
+  const tar = `${root}.tar`;
+  await mustRun('tar', ['-C', root, '-cf', tar, '.'], {});
+  const check = 'HEALTHCHECK --interval=300ms --retries=1 CMD ["busybox", "echo", "of the image"]';
+  await engine.ok('import', '--change', check, tar, 'checked:1');
+  const command = ['checked:1', 'busybox', 'sleep', '600'];
+  const id = await run('checked', ...command);
+  assert.equal((await becomes(id, 'healthy')).probes[0]?.output, 'of the image\n');
+  const other = await run('other', '--health-cmd', 'exit 7', ...command);
+  assert.match((await becomes(other, 'unhealthy')).probes[0]?.output ?? '', /\/bin\/sh/);
+  const without = await run('without', '--no-healthcheck', ...command);
+  assert.equal(await health(without), undefined);
+  await engine.ok('rm', '--force', id, other, without);
+});
+
+test('no health without a check, and an impossible interval is refused', async () => {
+  const plain = await run('plain', demoImage, ...forever);
   assert.equal(await health(plain), undefined);
   assert.match(await listed('--filter', 'health=none'), /^plain: Up [^()]*$/);
   const config = ['--health-cmd', 'x', '--health-interval', '1us'];

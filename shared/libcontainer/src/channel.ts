@@ -13,6 +13,8 @@ export type ChildMessage =
   | { readonly type: 'successor'; readonly pid: number }
   /** Everything is set up. A terminal's master end comes with it. */
   | { readonly type: 'ready'; readonly warnings: readonly string[] }
+  /** Released: nothing is left to do but execve(2). */
+  | { readonly type: 'executing' }
   | { readonly type: 'failed'; readonly error: ErrorMessage };
 
 const timeoutMs = 30_000;

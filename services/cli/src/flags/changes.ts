@@ -1,6 +1,7 @@
 import { invalidField } from '@flotilla/errors';
 import { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
 import { parsePairs } from './environment.ts';
+import { parseHealthcheckInstruction } from './healthcheck-instruction.ts';
 import { parseExpose } from './ports.ts';
 
 /** Reads `--change` flags: Dockerfile instructions that say what an image's containers inherit. */
@@ -22,6 +23,9 @@ function applyChange(config: ImageConfig, text: string): void {
       return;
     case 'ENV':
       for (const [key, value] of pairsOf(rest, text)) config.env = [...without(config.env, key), `${key}=${value}`];
+      return;
+    case 'HEALTHCHECK':
+      config.healthcheck = parseHealthcheckInstruction(rest, findList);
       return;
     case 'LABEL':
       for (const [key, value] of pairsOf(rest, text))
@@ -94,7 +98,7 @@ function without(env: readonly string[], key: string): string[] {
 function badChange(text: string): Error {
   return invalidField(
     '--change',
-    'an instruction of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR with its arguments',
+    'an instruction of CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR with its arguments',
     text,
   );
 }

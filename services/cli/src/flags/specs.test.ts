@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ImageHealthcheck } from '@flotilla/proto/flotilla/v1/image';
 import { parseChanges } from './changes.ts';
 import { parseDevice } from './devices.ts';
 import { parseEnv, parseEnvFile, parsePairs } from './environment.ts';
@@ -202,6 +203,7 @@ test('--health flags', () => {
     intervalNanos: 5_000_000_000n,
     timeoutNanos: 0n,
     startPeriodNanos: 0n,
+    startIntervalNanos: 0n,
     retries: 2,
   });
   assert.throws(() => parseHealthcheck({ healthcheck: false, healthCmd: 'true' }), { message: /^--no-healthcheck/ });
@@ -221,6 +223,36 @@ test('--network', () => {
     assert.throws(() => parseNetwork(texts), { reason: 'INVALID_FIELD', message: /^--network/ }, texts.join());
   }
 });
+const healthchecks: readonly (readonly [instruction: string, expected: object | RegExp])[] = [
+  ['NONE', { test: ['NONE'] }],
+  ['CMD curl -f x || exit 1', { test: ['CMD-SHELL', 'curl -f x || exit 1'] }],
+  [
+    '--interval=5s --retries=2 cmd ["probe", "-x"]',
+    { test: ['CMD', 'probe', '-x'], intervalNanos: 5_000_000_000n, retries: 2 },
+  ],
+  [
+    '--timeout=1m --start-period=2s --start-interval=300ms CMD x',
+    {
+      test: ['CMD-SHELL', 'x'],
+      timeoutNanos: 60_000_000_000n,
+      startPeriodNanos: 2_000_000_000n,
+      startIntervalNanos: 300_000_000n,
+    },
+  ],
+  ['CMD', /^--change HEALTHCHECK/],
+  ['probe', /^--change HEALTHCHECK/],
+  ['NONE at all', /^--change HEALTHCHECK/],
+  ['--often=5s CMD x', /^--change HEALTHCHECK/],
+  ['--interval=soon CMD x', /^--health-interval/],
+];
+for (const [instruction, expected] of healthchecks) {
+  test(`--change HEALTHCHECK ${instruction}`, () => {
+    const read = () => parseChanges([`HEALTHCHECK ${instruction}`]).healthcheck;
+    if (expected instanceof RegExp) assert.throws(read, { reason: 'INVALID_FIELD', message: expected });
+    else assert.deepEqual(read(), ImageHealthcheck.fromPartial(expected));
+  });
+}
+
 test('--change', () => {
   const config = parseChanges([
     'CMD ["a", "b"]',
@@ -246,6 +278,7 @@ test('--change', () => {
     labels: { x: 'y' },
     stopSignal: 'SIGINT',
     healthcheck: undefined,
+    shell: [],
   });
   for (const text of ['', 'CMD', 'RUN make', 'ENV A', 'ENV A=1 b', 'EXPOSE x', 'FROM x']) {
     assert.throws(() => parseChanges([text]), { reason: 'INVALID_FIELD', message: /^--change/ }, text);

@@ -56,7 +56,18 @@ const started = { startedAtUnixNano: 1_700_000_100_000_000_000n, finishedAtUnixN
 const statuses: readonly (readonly [status: object, text: string])[] = [
   [{ state: 'CONTAINER_STATE_CREATED' }, 'Created'],
   [{ state: 'CONTAINER_STATE_RUNNING', ...started }, 'Up 20 seconds'],
-  [{ state: 'CONTAINER_STATE_PAUSED', ...started }, 'Up 20 seconds (Paused)'],
+  [
+    { state: 'CONTAINER_STATE_RUNNING', health: { status: 'HEALTH_STATUS_STARTING' }, ...started },
+    'Up 20 seconds (health: starting)',
+  ],
+  [
+    { state: 'CONTAINER_STATE_RUNNING', health: { status: 'HEALTH_STATUS_UNHEALTHY' }, ...started },
+    'Up 20 seconds (unhealthy)',
+  ],
+  [
+    { state: 'CONTAINER_STATE_PAUSED', health: { status: 'HEALTH_STATUS_HEALTHY' }, ...started },
+    'Up 20 seconds (Paused)',
+  ],
   [{ state: 'CONTAINER_STATE_EXITED', exitCode: 137, ...started }, 'Exited (137) 3 seconds ago'],
   [{ state: 'CONTAINER_STATE_DEAD' }, 'Dead'],
 ];

@@ -4,6 +4,7 @@ import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { parseSignal } from './signals.ts';
 import { killEvent } from './stop-container.ts';
+import { thawAfterSignal } from './thaw-after-signal.ts';
 
 const sigkill = 9;
 
@@ -18,7 +19,7 @@ export async function killContainer(engine: Engine, reference: string, signalTex
     await shims.kill(record, signal, false);
     repository.save({ container: mustGet(engine, containerId), events: [killEvent(record, signal, now())] });
     // A frozen process takes even SIGKILL only once it is thawed (cgroups(7), freezer of version 1).
-    if (signal === sigkill && record.state === 'paused') await shims.resume(containerId);
+    if (signal === sigkill && record.state === 'paused') await thawAfterSignal(engine, containerId);
   });
 }
 

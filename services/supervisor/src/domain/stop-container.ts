@@ -4,6 +4,7 @@ import { isLive } from './container-state.ts';
 import type { Engine } from './engine.ts';
 import { parseSignal } from './signals.ts';
 import { mergeStopSignal, stopTimeoutSeconds } from './spec/merge-config.ts';
+import { thawAfterSignal } from './thaw-after-signal.ts';
 import { untilChange } from './wait-container.ts';
 
 export interface StopRequest {
@@ -65,7 +66,7 @@ async function beginStop(engine: Engine, containerId: string, plan: StopPlan): P
   const stopping = record.state === 'stopping' ? { ...record, stop } : moveTo(thawable(record), 'stopping', { stop });
   repository.save({ container: stopping, events: [killEvent(stopping, signal, now())] });
   await sendSignal(engine, stopping, signal);
-  if (wasPaused) await engine.shims.resume(containerId);
+  if (wasPaused) await thawAfterSignal(engine, containerId);
   return record.run;
 }
 

@@ -62,6 +62,12 @@ function running(base: ContainerRecord): ContainerRecord {
   const live = moveTo(starting, 'running', {
     task: { initPid: 5, shimPid: 4, netnsPath: '/n' },
     startedAtUnixNano: 1n << 60n,
+    oomKills: 3,
+    health: {
+      status: 'healthy',
+      failingStreak: 1,
+      probes: [{ startedAtUnixNano: 1n << 60n, endedAtUnixNano: (1n << 60n) + 1n, exitCode: -1, output: 'o' }],
+    },
   });
   const port = { hostIp: '', hostPort: 80, containerPort: 8080, protocol: 'tcp' };
   return moveTo({ ...live, ports: [port] }, 'stopping', {

@@ -189,6 +189,8 @@ export class FakeWorld {
       },
       resume: async (containerId) => {
         const task = taskOf(containerId);
+        if (task.state === 'exited')
+          throw new FlotillaError('failed_precondition', 'ended', { reason: 'TASK_NOT_RUNNING' });
         if (task.state === 'paused') task.state = 'running';
       },
       startExec: async () => {

@@ -33,6 +33,7 @@ export function finish(
   enterWorkingDirectory(plan.cwd); // again: as the user, who may lack the right
   const command = findCommand(plan.args[0]!, plan.env);
   setLimits(plan);
+  tell(channelFd, { type: 'executing' }); // before the filter, which may forbid it
   markCloseOnExec(3);
   confine(plan, seccomp);
   try {

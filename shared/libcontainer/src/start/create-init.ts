@@ -111,7 +111,7 @@ class Creation {
         if (message.type === 'mappings') {
           this.#writeMappings(child.pid);
           parent.goOn();
-        } else {
+        } else if (message.type === 'successor') {
           const successor = { pid: message.pid, pidfd: pidfdOpen(message.pid) };
           discard(child); // it has ended, or is about to
           child = successor;
@@ -199,11 +199,16 @@ class WaitingInit implements CreatedInit {
   }
 }
 
-/** Lets a child go on that has said it is ready; its silence then says that its program runs. */
-export function release(channel: ParentChannel): void {
+/**
+ * Lets a child go on that has said it is ready; its silence then says that its program runs. False when it has died before
+ * it came to that.
+ */
+export function release(channel: ParentChannel): boolean {
   try {
     channel.goOn();
-    channel.receive();
+    const executes = channel.receive()?.type === 'executing';
+    if (executes) channel.receive();
+    return executes;
   } finally {
     channel[Symbol.dispose]();
   }

@@ -4,14 +4,14 @@ import { countReplaced } from '@flotilla/linux/fork';
 const mostAttempts = 3;
 const doing = 'set up';
 
-/** The child ended without a word, before it said that it was ready. */
+/** The child ended without a word, before it was ready or, an exec, before it executed its program. */
 export function endedEarly(): FlotillaError {
   const message = "the container's process ended while it was set up";
   return new FlotillaError('internal', message, { reason: 'CONTAINER_SETUP_FAILED', metadata: { doing } });
 }
 
 /**
- * A forked child that dies before it is ready has done nothing that outlives it, so another takes its place, as with one
+ * A forked child that dies before its program runs has done nothing that outlives it, so another takes its place, as with one
  * that lacks memory: a JavaScript engine that goes on in a fork owes its maker that much doubt.
  */
 export function replacingTheDead<T>(make: () => T): T {

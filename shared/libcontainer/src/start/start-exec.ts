@@ -68,6 +68,7 @@ function startOnce(options: ExecOptions): StartedExec {
   const { parent, childFd } = openChannel();
   const cgroupFd = cgroup.openV2();
   let child: Child | undefined;
+  let consoleFd: number | undefined;
   try {
     const fds = stdio.kind === 'descriptors' ? [stdio.stdin, stdio.stdout, stdio.stderr] : [];
     child = step('make the process', () =>
@@ -82,13 +83,14 @@ function startOnce(options: ExecOptions): StartedExec {
     closeFd(childFd);
     const ready = parent.receive();
     if (ready?.type !== 'ready') throw endedEarly();
-    const consoleFd = parent.takeFd();
-    release(parent);
+    consoleFd = parent.takeFd();
+    if (!release(parent)) throw endedEarly();
     return { ...child, consoleFd, warnings: ready.warnings };
   } catch (error) {
     if (child) discard(child);
     else closeFd(childFd);
     parent[Symbol.dispose]();
+    if (consoleFd !== undefined) closeFd(consoleFd);
     throw error;
   } finally {
     if (cgroupFd !== undefined) closeFd(cgroupFd);

@@ -31,7 +31,7 @@ const opposites: Readonly<Record<string, string>> = { exec: 'noexec', suid: 'nos
 
 /** All mounts in order: the usual ones, the engine's files, the user's from the outermost inwards. */
 export function buildMounts(input: MountInput): Mount[] {
-  const { mounts, etc, shmSizeBytes, privileged, hostIpc, initPath } = input;
+  const { mounts, etc, shmSizeBytes, privileged, initPath } = input;
   const targets = mounts.map(({ target }) => target);
   const free = (mount: Mount) => !targets.includes(mount.destination);
   const shared = sharedIpc(input);
