@@ -352,7 +352,7 @@ test('an exec is started at the supervisor and its streams are the shim’s', as
   stack.use(await startSupervisor());
   await using _shim = await startShim();
   const requests = async function* (): AsyncGenerator<StartExecRequest> {
-    yield { message: { $case: 'start', value: { execId: 'e', detach: false } } };
+    yield { message: { $case: 'start', value: { execId: 'e', detach: false, resume: false } } };
     yield { message: { $case: 'stdin', value: Buffer.from('hello') } };
     yield { message: { $case: 'closeStdin', value: {} } };
   };

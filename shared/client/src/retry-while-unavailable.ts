@@ -8,11 +8,14 @@ export function isUnavailable(error: unknown): boolean {
 
 export interface RetryOptions {
   readonly signal?: AbortSignal;
-  /** For how long after the first failure it is tried again; 30 s when absent. */
+  /** For how long it is tried again while nobody takes it; 30 s when absent. */
   readonly forMs?: number;
   /** Tries again only what was lost on the way, not what nobody answered in time: the user has waited long enough then. */
   readonly onlyLost?: boolean;
 }
+
+/** A call that broke after so long was under way, not waiting for somebody to take it. */
+const establishedMs = 5_000;
 
 /**
  * Makes a call again while what it asks is away. Only for calls that may be made twice: those that read, `startContainer`,
@@ -24,9 +27,12 @@ export async function retryWhileUnavailable<T>(
 ): Promise<T> {
   let endsAt: number | undefined;
   for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+    const askedAt = Date.now();
     try {
       return await call();
     } catch (error) {
+      // It was there meanwhile: a wait that lasts for days may be broken many times.
+      if (!isOverdue(error) && Date.now() - askedAt > establishedMs) endsAt = undefined;
       endsAt ??= Date.now() + forMs;
       const again = isUnavailable(error) && !(onlyLost && isOverdue(error));
       if (!again || Date.now() > endsAt || signal?.aborted === true) throw error;

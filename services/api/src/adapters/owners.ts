@@ -1,9 +1,11 @@
 import { SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
 import { ContainerServiceService } from '@flotilla/proto/flotilla/v1/container';
+import { ExecServiceService } from '@flotilla/proto/flotilla/v1/exec';
 import { ImageServiceService } from '@flotilla/proto/flotilla/v1/image';
 import { type Client, connect } from '@flotilla/rpc';
 
 const { getContainer, streamLogs, waitContainer } = ContainerServiceService;
+const { getExec } = ExecServiceService;
 const { getCounts, reportDetach, resolveTask, startExecProcess } = SupervisorServiceService;
 
 /** What the api itself asks of the supervisor, over one connection: calls arrive in the order in which they are made. */
@@ -12,6 +14,7 @@ const supervisorCalls = {
   streamLogs,
   waitContainer,
   getCounts,
+  getExec,
   reportDetach,
   resolveTask,
   startExecProcess,

@@ -26,6 +26,13 @@ export class InputQueue<T> implements AsyncIterable<T> {
     this.#wakeReader?.();
   }
 
+  /** Adds a last message, however full the queue is. */
+  end(item: T): void {
+    if (this.#closed) return;
+    this.#items.push(item);
+    this.close();
+  }
+
   /** No more will come or be wanted. */
   close(): void {
     this.#closed = true;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError } from '@flotilla/errors';
 
 /** Whether an owner went away, so that the same may be asked again. */
@@ -29,5 +30,17 @@ export class Patience {
     if (!isAway(error)) return false;
     this.#endsAt ??= this.#now() + this.#forMs;
     return this.#now() < this.#endsAt;
+  }
+}
+
+/** Asks again while the owner is away. */
+export async function askPatiently<T>(ask: () => Promise<T>, patience: Patience, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted || !patience.allows(error)) throw error;
+    }
+    await sleep(50, undefined, { signal });
   }
 }

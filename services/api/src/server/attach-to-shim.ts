@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AttachRequest, AttachStart } from '@flotilla/proto/flotilla/shim/v1/shim';
+import type { FlotillaError } from '@flotilla/errors';
+import type { AttachStart, AttachStarted } from '@flotilla/proto/flotilla/shim/v1/shim';
 import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
 import type { SupervisorClient } from '../adapters/owners.ts';
 import type { ShimConnections } from '../adapters/shim-connections.ts';
+import { Place } from '../domain/place.ts';
 import { Patience } from '../domain/resume.ts';
 import type { ClientInput } from './read-input.ts';
+import { callShim } from './shim-call.ts';
 
 /** What carrying streams needs. */
 export interface StreamOptions {
@@ -17,13 +20,19 @@ export interface StreamOptions {
 export interface AttachOptions {
   readonly shims: ShimConnections;
   readonly signal: AbortSignal;
-  /** Where the same process's shim is now, when the connection to it broke; undefined when the process has ended. */
-  readonly find: () => Promise<string | undefined>;
+  /** Number of the run that is meant; another one is not its continuation. */
+  readonly run: bigint | undefined;
+  /** The connection to the shim broke: the error with which the streams end when the process has ended meanwhile. */
+  readonly findEnd: () => Promise<FlotillaError | undefined>;
+  /** What is thrown when another run of the container is there. */
+  readonly otherRun: () => FlotillaError;
   readonly resumeMs: number;
 }
 
-/** Output, or the end. */
+/** The start, output, or the end. */
 export interface ShimEvent {
+  /** Once. */
+  readonly started?: AttachStarted;
   readonly output?: OutputChunk;
   /** The process has exited. */
   readonly exitCode?: number;
@@ -31,51 +40,47 @@ export interface ShimEvent {
 
 /**
  * Carries the streams of a process between a client and the process's shim until the process ends or the client detaches.
- * When the shim is replaced meanwhile, attaches to its successor.
+ * When the shim is replaced meanwhile, attaches to its successor at the same address: a container's output goes on where
+ * it had come to. Input that was on its way to a shim that was killed may be lost, and is never sent twice.
  */
 export async function* attachToShim(
-  firstAddress: string,
+  address: string,
   start: AttachStart,
   input: ClientInput,
-  { shims, signal, find, resumeMs }: AttachOptions,
+  { shims, signal, run, findEnd, otherRun, resumeMs }: AttachOptions,
 ): AsyncGenerator<ShimEvent> {
   const patience = new Patience(resumeMs);
+  const place = new Place(start);
   const detach = new AbortController();
   void input.detached.then(() => detach.abort());
   const both = AbortSignal.any([signal, detach.signal]);
-  let address: string | undefined = firstAddress;
-  while (address !== undefined && !both.aborted) {
+  let known = false;
+  while (!both.aborted) {
     using shim = shims.use(address);
     try {
-      for await (const { message } of shim.client.attach(requestsOf(start, input), { signal: both })) {
+      for await (const { message } of callShim(shim.client, place.next, input, both)) {
         patience.restore();
-        if (message?.$case === 'output') yield { output: message.value };
+        if (message?.$case === 'started') {
+          if (run !== undefined && message.value.run !== 0n && message.value.run !== run) throw otherRun();
+          place.begin(message.value);
+          if (!known) yield { started: message.value };
+          known = true;
+        }
+        if (message?.$case === 'output') {
+          place.pass(message.value);
+          yield { output: message.value };
+        }
         if (message?.$case === 'ended') {
           yield { exitCode: message.value.exitCode };
           return;
         }
       }
     } catch (error) {
-      if (input.isDetached) return;
-      if (signal.aborted || !patience.allows(error)) throw error;
+      if (both.aborted || !patience.allows(error)) throw error;
     }
-    await sleep(50, undefined, { signal });
-    address = await findAgain(find, patience, signal);
-  }
-}
-
-async function* requestsOf(start: AttachStart, { queue }: ClientInput): AsyncGenerator<AttachRequest> {
-  yield { message: { $case: 'start', value: start } };
-  yield* queue;
-}
-
-async function findAgain(find: AttachOptions['find'], patience: Patience, signal: AbortSignal) {
-  for (;;) {
-    try {
-      return await find();
-    } catch (error) {
-      if (signal.aborted || !patience.allows(error)) throw error;
-    }
-    await sleep(100, undefined, { signal });
+    if (both.aborted) break;
+    await sleep(20, undefined, { signal });
+    const end = await findEnd();
+    if (end !== undefined) throw end;
   }
 }

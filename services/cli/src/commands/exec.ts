@@ -1,14 +1,12 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
-import type { Engine } from '@flotilla/client';
 import { CreateExecRequest, type ExecConfig } from '@flotilla/proto/flotilla/v1/exec';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodeOf, exitCodes } from '../failure.ts';
 import { parseEnv, parseEnvFile } from '../flags/environment.ts';
-import { ClientInput } from '../streams/client-input.ts';
-import { writeOutput } from '../streams/output.ts';
-import { rawTerminal, requireTerminal, windowSize } from '../streams/terminal.ts';
+import { execSession } from '../streams/exec-session.ts';
+import { requireTerminal, windowSize } from '../streams/terminal.ts';
 import { repeated } from './repeated.ts';
 
 interface ExecFlags {
@@ -64,34 +62,10 @@ async function exec(container: string, command: readonly string[], flags: ExecFl
     if (size !== undefined) config.size = { ...size };
     return await withEngine(async (engine) => {
       const { execId } = await engine.execs.createExec(CreateExecRequest.fromPartial({ container, config }));
-      return await carry(engine, execId, { stdin, tty, detach: flags.detach === true });
+      return await execSession(engine, execId, { stdin, tty, detach: flags.detach === true });
     });
   } catch (error) {
     complain(error);
     return exitCodeOf(error, exitCodes.failed);
   }
-}
-
-interface CarryOptions {
-  readonly stdin: boolean;
-  readonly tty: boolean;
-  readonly detach: boolean;
-}
-
-/** Starts the exec and carries its streams; returns its exit code. */
-async function carry(engine: Engine, execId: string, { stdin, tty, detach }: CarryOptions): Promise<number> {
-  using input = new ClientInput({ stdin, resize: tty && !detach });
-  const first = { $case: 'start' as const, value: { execId, detach } };
-  const stack = new DisposableStack();
-  try {
-    for await (const { message } of engine.execs.startExec(input.messages(first))) {
-      if (message?.$case === 'started' && detach) return 0;
-      if (message?.$case === 'started') stack.use(await rawTerminal(tty && stdin));
-      if (message?.$case === 'output') await writeOutput(message.value);
-      if (message?.$case === 'exited') return message.value.detached ? 0 : message.value.exitCode;
-    }
-  } finally {
-    stack.dispose();
-  }
-  return exitCodes.failed;
 }

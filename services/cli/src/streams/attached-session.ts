@@ -1,11 +1,11 @@
-import process from 'node:process';
 import { type Engine, isUnavailable, retryWhileUnavailable } from '@flotilla/client';
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { type AttachContainerResponse, AttachStart, type WaitCondition } from '@flotilla/proto/flotilla/v1/container';
 import { exitCodes } from '../failure.ts';
 import { ClientInput } from './client-input.ts';
 import { writeOutput } from './output.ts';
-import { copyRestFromLogs, SeenOutput } from './rest-from-logs.ts';
+import { OutputPlace } from './output-place.ts';
+import { type BrokenSession, copyRestFromLogs } from './rest-from-logs.ts';
 import { proxySignals } from './signals.ts';
 import { rawTerminal } from './terminal.ts';
 
@@ -36,31 +36,30 @@ export async function attachedSession(engine: Engine, options: SessionOptions): 
     engine.containers.killContainer({ container: containerId, signal }),
   );
   const start = AttachStart.fromPartial({ container: containerId, stdin, stdout, stderr, detachKeys });
-  let output = openAttachment(engine, input, start);
+  const place = new OutputPlace({ fromStart: begin !== undefined });
+  const session = { input, start, place, afterRun: options.afterRun };
+  let output: Attachment | undefined = openAttachment(engine, input, start);
   await output.next(); // `started`: from here on nothing that the container says is missed.
   const exited = waitForExit(engine, options, BigInt(Date.now()) * 1_000_000n);
   exited.catch(() => {}); // Reported where it is awaited.
   await begin?.();
   signals.release();
   using _raw = await rawTerminal(tty && stdin);
-  const seen = new SeenOutput();
-  for (;;) {
+  while (output !== undefined) {
     try {
-      if (await copyOutput(output, seen)) return 0;
-      break;
+      if (await copyOutput(output, place)) return 0;
+      return await exited;
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      if (!tty && begin !== undefined) {
-        await copyRestFromLogs(engine, { input, start, seen, afterRun: options.afterRun });
-        break;
-      }
-      const again = await attachAgain(engine, input, start);
-      if (again === undefined) break;
-      output = again;
+      if (!isUnavailable(error) && !logReasons.some((reason) => hasReason(error, reason))) throw error;
+      output = isUnavailable(error) ? await attachAgain(engine, session) : undefined;
     }
   }
+  if (place.resume() !== undefined) await copyRestFromLogs(engine, session);
   return await exited;
 }
+
+/** What the container wrote is in its log alone. */
+const logReasons = ['RUN_OVER', 'OUTPUT_EXPIRED', 'CLIENT_TOO_SLOW'];
 
 type Attachment = AsyncIterator<AttachContainerResponse>;
 
@@ -70,34 +69,42 @@ function openAttachment(engine: Engine, input: ClientInput, start: AttachStart):
 }
 
 /** Writes what comes. Returns whether the user detached. */
-async function copyOutput(output: Attachment, seen: SeenOutput): Promise<boolean> {
+async function copyOutput(output: Attachment, place: OutputPlace): Promise<boolean> {
   for (;;) {
     const { done, value } = await output.next();
     if (done === true) return false;
     const { message } = value;
+    if (message?.$case === 'connected') place.connect(message.value);
     if (message?.$case === 'output') {
-      seen.add(message.value);
       await writeOutput(message.value);
+      place.pass(message.value);
     }
     if (message?.$case === 'ended') return message.value.detached;
   }
 }
 
-/** After the engine was away; undefined when the container has ended meanwhile. */
-async function attachAgain(engine: Engine, input: ClientInput, start: AttachStart): Promise<Attachment | undefined> {
-  const { container } = start;
-  return retryWhileUnavailable(async () => {
-    const found = await engine.containers.getContainer({ container }).catch((error: unknown) => {
-      if (hasReason(error, 'CONTAINER_NOT_FOUND')) return undefined;
-      throw error;
+/** Goes on where the output had come to, after the engine was away; undefined when only the log has the rest. */
+async function attachAgain(engine: Engine, session: BrokenSession): Promise<Attachment | undefined> {
+  const { input, start } = session;
+  try {
+    return await retryWhileUnavailable(async () => {
+      const output = openAttachment(engine, input, { ...start, resume: await findResume(engine, session) });
+      input.repeatSize();
+      await output.next();
+      return output;
     });
-    if ((found?.container?.status?.initPid ?? 0) === 0) return undefined;
-    const output = openAttachment(engine, input, start);
-    input.repeatSize();
-    await output.next();
-    process.stderr.write("flotilla: attached again; what was written meanwhile is in 'flotilla logs'\r\n");
-    return output;
-  });
+  } catch (error) {
+    if ([...logReasons, 'CONTAINER_NOT_FOUND'].some((reason) => hasReason(error, reason))) return undefined;
+    throw error;
+  }
+}
+
+/** Where to go on. When it was never connected to a run: at the start of one that has begun meanwhile. */
+async function findResume(engine: Engine, { start, place, afterRun }: BrokenSession) {
+  if (place.isKnown) return place.resume();
+  const { container } = await engine.containers.getContainer({ container: start.container });
+  const run = container?.status?.run ?? 0n;
+  return run > afterRun ? place.resume(run) : undefined;
 }
 
 async function waitForExit(engine: Engine, options: SessionOptions, sinceUnixNano: bigint): Promise<number> {

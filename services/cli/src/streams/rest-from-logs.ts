@@ -2,39 +2,26 @@ import { type Engine, retryWhileUnavailable } from '@flotilla/client';
 import { hasReason } from '@flotilla/errors';
 import type { AttachStart } from '@flotilla/proto/flotilla/v1/container';
 import type { ClientInput } from './client-input.ts';
-import { type OutputPiece, writeOutput } from './output.ts';
+import { writeOutput } from './output.ts';
+import type { OutputPlace } from './output-place.ts';
 import { resumedLogs } from './resumed-logs.ts';
-
-/** How much of each stream has come, in bytes, since the container's start. */
-export class SeenOutput {
-  readonly #bytes = new Map<string, number>();
-
-  add({ stream, data }: OutputPiece): void {
-    this.#bytes.set(stream, (this.#bytes.get(stream) ?? 0) + data.length);
-  }
-
-  /** What of a piece of the whole output has not come yet; counts it as passed by. */
-  unseenPart({ stream, data }: OutputPiece): Buffer {
-    const seen = this.#bytes.get(stream) ?? 0;
-    this.#bytes.set(stream, Math.max(seen - data.length, 0));
-    return data.subarray(Math.min(seen, data.length));
-  }
-}
 
 export interface BrokenSession {
   readonly input: ClientInput;
   readonly start: AttachStart;
-  readonly seen: SeenOutput;
+  /** How far it had come. */
+  readonly place: OutputPlace;
   /** Number of the last run before this one. */
   readonly afterRun: bigint;
 }
 
 /**
- * Goes on with a session whose connection broke: the container's log has all that it wrote since its start, so what has come
- * already is passed over and nothing is missing. Input goes over an attachment of its own.
+ * Goes on with a session that cannot be attached again, because the run has ended or the client was too slow: the
+ * container's log has all that it wrote since its start, so what has come already is passed over and nothing is missing.
+ * Input goes over an attachment of its own.
  */
 export async function copyRestFromLogs(engine: Engine, session: BrokenSession): Promise<void> {
-  const { start, input, seen, afterRun } = session;
+  const { start, input, place, afterRun } = session;
   const { container, stdout, stderr } = start;
   const abort = new AbortController();
   const found = await retryWhileUnavailable(() => engine.containers.getContainer({ container })).catch(
@@ -47,10 +34,11 @@ export async function copyRestFromLogs(engine: Engine, session: BrokenSession): 
   if (status === undefined) return;
   if (start.stdin && status.initPid !== 0) void sendInput(engine, input, start, abort.signal);
   const since = afterRun === 0n ? {} : { sinceUnixNano: status.startedAtUnixNano };
+  const unseen = place.unseen();
   const request = { container, follow: true, stdout, stderr, afterCursor: '', ...since };
   try {
     for await (const { stream, data } of resumedLogs(engine, request)) {
-      const rest = seen.unseenPart({ stream, data });
+      const rest = unseen({ stream, data });
       if (rest.length > 0) await writeOutput({ stream, data: rest });
     }
   } finally {

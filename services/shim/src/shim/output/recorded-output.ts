@@ -83,6 +83,11 @@ export class RecordedOutput implements Disposable {
     }
   }
 
+  /** So many bytes of a stream have come. */
+  position(stream: LogStream): number {
+    return this.#journals[stream].end;
+  }
+
   /**
    * What came of a stream from a place on, up to now. OUT_OF_RANGE / OUTPUT_EXPIRED when that is not kept any more,
    * INVALID_FIELD when it has not come yet.

@@ -9,7 +9,7 @@ import type { Attachments } from '../task/attachments.ts';
 /** What a client attaches to. */
 export interface AttachTarget {
   readonly streams: ProcessStreams;
-  /** End of input when the client goes. */
+  /** End of input when the client goes; one whose connection broke may come back. */
   readonly inputEndsWithClient: () => boolean;
   /** Number of the run. */
   readonly run: bigint;
@@ -32,26 +32,38 @@ export async function* attach(
   const input = requests[Symbol.asyncIterator]();
   const start = firstMessage(await input.next());
   const target = find(start.execId);
-  const client = target.streams.attach(wantedStreams(start), positionsOf(start));
+  const positions = positionsOf(start);
+  const { stdout = target.streams.position('stdout'), stderr = target.streams.position('stderr') } = positions;
+  const client = target.streams.attach(wantedStreams(start), positions);
+  if (start.stdin) target.streams.keepInput();
   const gone = () => client.close();
   signal.addEventListener('abort', gone, { once: true });
   attachments.enter(start.expected);
   target.attached();
+  let left = false;
   try {
     const failed: unknown[] = [];
-    passInput(input, start, target.streams).catch((error: unknown) => {
+    const leave = () => {
+      left = true;
+      client.close();
+    };
+    passInput(input, start, target.streams, leave).catch((error: unknown) => {
       failed.push(error);
       client.close();
     });
+    const places = { stdoutPosition: BigInt(stdout), stderrPosition: BigInt(stderr) };
     yield AttachResponse.fromPartial({
-      message: { $case: 'started', value: { tty: target.streams.hasTerminal, run: target.run } },
+      message: { $case: 'started', value: { tty: target.streams.hasTerminal, run: target.run, ...places } },
     });
     for await (const message of client) yield toResponse(message);
     if (failed.length > 0) throw failed[0];
   } finally {
     signal.removeEventListener('abort', gone);
     target.streams.detach(client);
-    if (start.stdin && target.inputEndsWithClient()) target.streams.closeInput();
+    if (start.stdin && target.inputEndsWithClient()) {
+      if (left) target.streams.closeInput();
+      else target.streams.closeInputLater();
+    }
     attachments.leave();
   }
 }
@@ -81,6 +93,7 @@ async function passInput(
   input: AsyncIterator<AttachRequest>,
   start: AttachStart,
   streams: ProcessStreams,
+  leave: () => void,
 ): Promise<void> {
   for (;;) {
     const { done, value } = await input.next();
@@ -98,8 +111,11 @@ async function passInput(
       case 'resize':
         if (streams.hasTerminal) streams.resize(message.value);
         break;
+      case 'leave':
+        leave();
+        return;
       default:
-        throw invalidField('message', 'stdin, close_stdin or resize', message?.$case ?? 'nothing');
+        throw invalidField('message', 'stdin, close_stdin, resize or leave', message?.$case ?? 'nothing');
     }
   }
 }

@@ -17,6 +17,8 @@ const clientLimitBytes = keptBytes - longestPieceBytes;
 /** What a terminal's programs wrote reaches the master by way of a kernel thread: it is not all there at their exit. */
 const terminalWaitMs = 200;
 const longestSide = 0xffff;
+/** How long the input waits for a client whose connection broke. */
+const returnMs = 10_000;
 
 export interface ProcessStreamsOptions {
   readonly ends: StreamEnds;
@@ -44,6 +46,7 @@ export class ProcessStreams {
   readonly #holders = new Set<'client' | 'log' | 'successor'>();
   #input: Input | undefined;
   #inputClosed = false;
+  #returning: NodeJS.Timeout | undefined;
   /** What is typed at a terminal goes in one piece after the other. */
   #typing: Promise<void> = Promise.resolve();
 
@@ -118,6 +121,11 @@ export class ProcessStreams {
     return client;
   }
 
+  /** So many bytes of a stream have come; 0 where nobody counts them. */
+  position(stream: StreamName): number {
+    return this.#output?.position(stream) ?? 0;
+  }
+
   detach(client: OutputClient): void {
     this.#fanOut.detach(client);
   }
@@ -140,6 +148,18 @@ export class ProcessStreams {
     if (this.#ends.stdinFd === undefined || this.#inputClosed) return;
     this.#closeInput();
     this.#onInputClosed();
+  }
+
+  /** End of input, unless a client comes in time: the connection of the last one broke. */
+  closeInputLater(): void {
+    this.keepInput();
+    this.#returning = setTimeout(() => this.closeInput(), returnMs);
+    this.#returning.unref();
+  }
+
+  /** A client is there that sends input. */
+  keepInput(): void {
+    clearTimeout(this.#returning);
   }
 
   #closeInput(): void {

@@ -114,6 +114,11 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       only.stdin('three\n');
       await only.sees('three\n');
       only.cut();
+      await only.done.catch(() => {});
+      const again = once.attach({ stdin: true });
+      again.stdin('four\n');
+      await again.sees('four\n');
+      again.leave();
       assert.equal(await once.wait(), 0);
     });
 

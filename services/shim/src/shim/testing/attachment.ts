@@ -38,6 +38,11 @@ export class Attachment {
     this.#send({ message: { $case: 'resize', value: { rows, columns } } });
   }
 
+  /** Goes away for good. */
+  leave(): void {
+    this.#send({ message: { $case: 'leave', value: {} } });
+  }
+
   /** Goes away as a client that was killed does. */
   cut(): void {
     this.#stop.abort();
