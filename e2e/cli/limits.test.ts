@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cpuLimit, cpuUsedMs, limitPaths } from '../harness/cgroups.ts';
 import { demoImage, Engine } from '../harness/engine.ts';
+import { waitFor } from '../harness/wait.ts';
 
 // Runs on the host as it is, and in a machine with cgroup v2 alone (`npm run test:vm`).
 let engine: Engine;
@@ -38,6 +39,13 @@ test('a memory hog is killed, and the engine says for want of memory', async () 
   assert.equal(status.oomKilled, true);
   assert.equal(status.exitCode, 137);
   await engine.ok('rm', 'hog');
+});
+
+test('that a process was killed for want of memory is known while the container goes on', async () => {
+  const id = await engine.ok('run', '--detach', '--memory', '32m', demoImage, 'sh', '-c', 'tail /dev/zero; sleep 600');
+  await waitFor('the kill is known', async () => (await engine.status(id)).oomKilled);
+  assert.equal((await engine.status(id)).state, 'running');
+  await engine.ok('rm', '--force', id);
 });
 
 test('a container that keeps within its memory is not said to have run out of it', async () => {

@@ -134,6 +134,18 @@ test('a check whose shim is replaced meanwhile is repeated and does not count', 
   assert.equal(rig.begun, 3);
 });
 
+test('no check is begun, and none is announced, while the shim is gone', async (t) => {
+  using rig = new Rig(t);
+  const id = await rig.run('one');
+  const task = rig.world.tasks.get(id)!;
+  task.shimLives = false;
+  for (let i = 0; i < 5; i++) await rig.pass(10_000);
+  assert.deepEqual(rig.world.actions(), ['create', 'start']);
+  task.shimLives = true;
+  await rig.pass(1_000);
+  assert.equal(rig.health(id)?.status, 'healthy');
+});
+
 test('a check that cannot be started has failed, with the reason', async (t) => {
   using rig = new Rig(t);
   const id = await rig.run('one');

@@ -30,6 +30,7 @@ export async function runProbe(
   { command, timeoutMs }: HealthCheck,
   { signal, onStarted }: ProbeOptions,
 ): Promise<ProbeResult> {
+  if (!hasShim(engine, containerId)) return undefined;
   const startedAtUnixNano = engine.now();
   const result = (exitCode: number, output: string): Probe => ({
     startedAtUnixNano,
@@ -62,6 +63,12 @@ export async function runProbe(
     default:
       return result(outcome, output.text);
   }
+}
+
+/** Without one a check would be announced that cannot be. */
+function hasShim({ repository, files }: Engine, containerId: string): boolean {
+  const shimPid = repository.get(containerId)?.task?.shimPid ?? 0;
+  return shimPid > 0 && files.processExists(shimPid);
 }
 
 function probeConfig(command: readonly string[]) {
