@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { KeeperServiceService } from '@flotilla/proto/flotilla/keeper/v1/keeper';
 import { ContainerServiceService } from '@flotilla/proto/flotilla/v1/container';
 import { EventServiceService } from '@flotilla/proto/flotilla/v1/event';
 import { ExecServiceService } from '@flotilla/proto/flotilla/v1/exec';
@@ -63,6 +64,18 @@ export function connectEngine(address: string = engineAddress(), { deadlineMs }:
     version: client,
     [Symbol.dispose]: () => client[Symbol.dispose](),
   };
+}
+
+/** The process that keeps the others, on this host alone. */
+export type KeeperClient = Client<typeof KeeperServiceService>;
+
+/** Connects to the keeper of an instance, at the first call, by the path of its socket. */
+export function connectKeeper(socketPath: string, { deadlineMs }: EngineOptions = {}): KeeperClient {
+  return connect(KeeperServiceService, {
+    address: `unix://${socketPath}`,
+    name: 'keeper',
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  });
 }
 
 /** Where the engine listens: FLOTILLA_HOST, else `api.sock` below FLOTILLA_RUN, else below its default folder. */

@@ -1,2 +1,9 @@
-export { connectEngine, type Engine, type EngineOptions, engineAddress } from './connect-engine.ts';
+export {
+  connectEngine,
+  connectKeeper,
+  type Engine,
+  type EngineOptions,
+  engineAddress,
+  type KeeperClient,
+} from './connect-engine.ts';
 export { isUnavailable, type RetryOptions, retryWhileUnavailable } from './retry-while-unavailable.ts';

@@ -26,6 +26,8 @@ import {
 export interface CallContext {
   /** Aborted when the caller went away, its deadline passed or the server stops. */
   readonly signal: AbortSignal;
+  /** Aborted with UNAVAILABLE / SERVICE_STOPPING when the server stops: for unary calls that may wait for ever. */
+  readonly stopping: AbortSignal;
   readonly requestId: string;
   readonly log: Logger;
   /** Absent when the caller gave none. */
@@ -54,6 +56,11 @@ export interface Implementation {
 /** The calls that are under way, so that a server that stops can end their streams. */
 export class CallTracker {
   readonly #streams = new Set<AbortController>();
+  readonly #stopping = new AbortController();
+
+  get stopping(): AbortSignal {
+    return this.#stopping.signal;
+  }
 
   add(controller: AbortController): void {
     this.#streams.add(controller);
@@ -69,6 +76,7 @@ export class CallTracker {
       reason: 'SERVICE_STOPPING',
       metadata: { service },
     });
+    this.#stopping.abort(reason);
     for (const controller of this.#streams) controller.abort(reason);
   }
 }
@@ -121,7 +129,7 @@ function bindMethod(method: MethodShape, handler: AnyHandler, log: Logger, calls
     call: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
     callback: (error: object | null, value?: unknown) => void,
   ) => {
-    void unary(method, handler, call, callback, log);
+    void unary(method, handler, call, callback, { log, calls });
   };
 }
 
@@ -136,9 +144,9 @@ async function unary(
   handler: AnyHandler,
   call: ServerUnaryCall<unknown, unknown> | ServerReadableStream<unknown, unknown>,
   callback: (error: object | null, value?: unknown) => void,
-  log: Logger,
+  { log, calls }: { readonly log: Logger; readonly calls: CallTracker },
 ): Promise<void> {
-  const { context, controller } = openCall(call, log);
+  const { context, controller } = openCall(call, log, calls);
   await withRequestId(context.requestId, async () => {
     const startedAt = performance.now();
     try {
@@ -161,7 +169,7 @@ async function stream(
   log: Logger,
   calls: CallTracker,
 ): Promise<void> {
-  const { context, controller } = openCall(call, log);
+  const { context, controller } = openCall(call, log, calls);
   calls.add(controller);
   await withRequestId(context.requestId, async () => {
     const startedAt = performance.now();
@@ -211,7 +219,11 @@ function inputOf(method: MethodShape, call: AnyCall): unknown {
   return (call as ServerDuplexStream<unknown, unknown>).iterator({ destroyOnReturn: false });
 }
 
-function openCall(call: AnyCall, log: Logger): { context: CallContext; controller: AbortController } {
+function openCall(
+  call: AnyCall,
+  log: Logger,
+  { stopping }: CallTracker,
+): { context: CallContext; controller: AbortController } {
   const controller = new AbortController();
   const emitter: EventEmitter = call;
   emitter.on('cancelled', () => controller.abort(new Error('the caller cancelled the call')));
@@ -223,6 +235,7 @@ function openCall(call: AnyCall, log: Logger): { context: CallContext; controlle
     controller,
     context: {
       signal: controller.signal,
+      stopping,
       requestId,
       log,
       deadline: deadline === Number.POSITIVE_INFINITY ? undefined : new Date(deadline),

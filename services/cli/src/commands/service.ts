@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs';
 import process from 'node:process';
 import { loadPaths, socketPath } from '@flotilla/config/paths';
 import { invalidField } from '@flotilla/errors';
@@ -9,8 +10,13 @@ import { parseInteger } from '../flags/number.ts';
 import { colour } from '../format/colours.ts';
 import { toProtoJson } from '../format/proto-json.ts';
 import { renderList } from '../format/table.ts';
+import { listKept } from '../service/keeper.ts';
 import { findRecordedProcess } from '../service/recorded-process.ts';
 import { restartService, serviceNames } from '../service/restart-service.ts';
+import { ownRelease, upgradeOrder, upgradeServices } from '../service/upgrade-service.ts';
+import { upgradeShims } from '../service/upgrade-shims.ts';
+
+const upgradable = [...upgradeOrder, 'nats', 'keeper'] as const;
 
 const columns = [
   { field: 'Name', title: 'NAME' },
@@ -44,7 +50,50 @@ export function serviceCommand(): Command {
         process.stdout.write(`${name} restarted, pid ${pid}\n`);
       }
     });
+  service
+    .command('upgrade')
+    .description('Replace processes by those of another release, under load; one that cannot run is rolled back')
+    .argument('[name]', [...upgradable, 'shim'].join(', '))
+    .argument('[container...]', 'for shim: whose; all that run when absent')
+    .option('--all', 'every process, one after the other, then the shims, then the keeper')
+    .option('--release <folder>', "root folder of the release; this client's own when absent")
+    .option('--timeout <seconds>', 'time for the keeper to be back', '60')
+    .action(upgrade);
   return service;
+}
+
+interface UpgradeFlags {
+  readonly all?: boolean;
+  readonly release?: string;
+  readonly timeout: string;
+}
+
+async function upgrade(name: string | undefined, containers: readonly string[], flags: UpgradeFlags): Promise<void> {
+  const timeoutMs = parseInteger('--timeout', flags.timeout, 1, 3600) * 1000;
+  const releaseDir = realpath(flags.release ?? ownRelease);
+  if (name === 'shim') {
+    if (flags.release !== undefined) throw invalidField('--release', "absent: a shim is of the launcher's release");
+    return upgradeShims(containers);
+  }
+  if (containers.length > 0) throw invalidField('container', 'given for shim alone', containers[0]);
+  if ((name !== undefined) === (flags.all === true))
+    throw invalidField('service', 'one name, or --all', name ?? 'neither');
+  if (name !== undefined) {
+    if (!upgradable.some((one) => one === name))
+      throw invalidField('service', [...upgradable, 'shim'].join(', '), name);
+    return upgradeServices([name], releaseDir, timeoutMs);
+  }
+  await upgradeServices(upgradeOrder, releaseDir, timeoutMs);
+  await upgradeShims([]);
+  await upgradeServices(['keeper'], releaseDir, timeoutMs);
+}
+
+function realpath(folder: string): string {
+  try {
+    return realpathSync(folder);
+  } catch (error) {
+    throw invalidField('--release', 'a folder', `${folder} (${(error as Error).message})`);
+  }
 }
 
 /** Also when the api itself is away: then the processes that are recorded are what is known. */
@@ -53,6 +102,7 @@ async function listServices(format: string | undefined): Promise<void> {
     (answer) => ({ services: answer.services, error: undefined }),
     (failure: unknown) => ({ services: recordedServices(failure), error: failure }),
   );
+  await addKeptStatus(services);
   if (format === 'json') process.stdout.write(`${JSON.stringify(toProtoJson({ services }))}\n`);
   else {
     const rows = services.map(rowOf);
@@ -61,6 +111,16 @@ async function listServices(format: string | undefined): Promise<void> {
   if (error === undefined) return;
   complain(error);
   throw new ExitRequest(exitCodes.failed);
+}
+
+/** Of one that is not well the keeper knows what it said of itself, or how it ended. */
+async function addKeptStatus(services: ServiceStatus[]): Promise<void> {
+  if (services.every(({ healthy }) => healthy)) return;
+  const kept = await listKept();
+  for (const service of services) {
+    const status = kept.get(service.name)?.status ?? '';
+    if (!service.healthy && status !== '') service.error = `${status} (${service.error})`;
+  }
 }
 
 function rowOf({ name, healthy, version, address, error }: ServiceStatus) {

@@ -4,6 +4,7 @@ import process from 'node:process';
 import type { GetInfoResponse, ServiceStatus } from '@flotilla/proto/flotilla/v1/system';
 import { withEngine } from '../engine.ts';
 import { describe } from '../failure.ts';
+import { listKept } from '../service/keeper.ts';
 import { type Check, ok, problem, warning } from './check.ts';
 
 /** What the engine says of itself, or that it cannot be asked. */
@@ -11,7 +12,9 @@ export async function checkEngine(): Promise<Check[]> {
   try {
     return await withEngine(async (engine) => {
       const [info, { services }] = await Promise.all([engine.system.getInfo({}), engine.system.listServices({})]);
-      return [...services.map(checkService), checkForkMode(info)];
+      const kept = services.every(({ healthy }) => healthy) ? undefined : await listKept();
+      const checks = services.map((service) => checkService(service, kept?.get(service.name)?.status));
+      return [...checks, checkForkMode(info)];
     });
   } catch (error) {
     return [
@@ -21,9 +24,14 @@ export async function checkEngine(): Promise<Check[]> {
   }
 }
 
-function checkService({ name, healthy, error, address, version }: ServiceStatus): Check {
+function checkService({ name, healthy, error, address, version }: ServiceStatus, status = ''): Check {
   if (healthy) return ok(`service ${name}`, `${version?.version ?? ''} at ${address}`.trim());
-  return problem(`service ${name}`, error, `its keeper starts it again; see FLOTILLA_ROOT/log/${name}.log`);
+  // What it said of itself says more than that it does not answer.
+  return problem(
+    `service ${name}`,
+    status === '' ? error : `${status} (${error})`,
+    `its keeper starts it again; see FLOTILLA_ROOT/log/${name}.log`,
+  );
 }
 
 function checkForkMode({ forkMode }: GetInfoResponse): Check {

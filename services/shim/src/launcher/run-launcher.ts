@@ -55,13 +55,13 @@ export async function runLauncher(options: LauncherOptions): Promise<void> {
   const listenFd = isRehearsal ? -1 : takePassedSocket(process.env);
   const problem = await findForkProblem(process.env);
   if (problem !== undefined) {
-    if (isRehearsal) exitNow(0);
+    if (isRehearsal) process.exit(0);
     log.warn({ problem }, 'shims are started instead of forked');
     return serve(new SpawnStarter(shimMain, problem), log, { listenFd, launchTimeoutMs });
   }
   const code = await loadShim();
   await warmUp(log);
-  if (isRehearsal) exitNow(0);
+  if (isRehearsal) process.exit(0);
   await compactTemplate(log);
   const template = TemplateProcess.start(listenFd);
   if (!(template instanceof TemplateProcess)) return becomeShim(template, code, log);

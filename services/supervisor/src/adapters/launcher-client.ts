@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorCode, FlotillaError, statusNumbers } from '@flotilla/errors';
 import { currentRequestId } from '@flotilla/log';
 import { type LauncherError, LauncherReply, LauncherRequest } from '@flotilla/proto/flotilla/launcher/v1/launcher';
-import type { Launched, Launcher } from '../domain/ports.ts';
+import type { Launched, Launcher, ReplacedShim } from '../domain/ports.ts';
 
 export interface LauncherClientOptions {
   readonly socketPath: string;
@@ -34,6 +34,14 @@ export class LauncherClient implements Launcher {
     };
     const reply = await this.#call({ $case: 'launch', value }, this.#options.deadlineMs);
     if (reply?.$case === 'launch') return reply.value;
+    throw unexpected(reply?.$case);
+  }
+
+  async replace(containerId: string): Promise<ReplacedShim> {
+    const shimDir = this.#options.shimDir(containerId);
+    const value = { containerId, shimDir, requestId: currentRequestId() ?? '' };
+    const reply = await this.#call({ $case: 'replace', value }, this.#options.deadlineMs);
+    if (reply?.$case === 'replace') return reply.value;
     throw unexpected(reply?.$case);
   }
 

@@ -124,9 +124,16 @@ export interface Launched {
   readonly warnings: readonly string[];
 }
 
+/** One shim in the place of another. */
+export interface ReplacedShim {
+  readonly shimPid: number;
+  readonly replacedPid: number;
+}
+
 /** The launcher. */
 export interface Launcher {
   launch(containerId: string, run: number): Promise<Launched>;
+  replace(containerId: string): Promise<ReplacedShim>;
   forkMode(): Promise<string>;
 }
 

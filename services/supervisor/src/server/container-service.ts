@@ -16,6 +16,7 @@ import type { Observer } from '../domain/observation.ts';
 import { pauseContainer, unpauseContainer } from '../domain/pause-container.ts';
 import { removeContainer } from '../domain/remove-container.ts';
 import { renameContainer } from '../domain/rename-container.ts';
+import { replaceShim } from '../domain/replace-shim.ts';
 import { restartContainer } from '../domain/restart-container.ts';
 import { startContainer } from '../domain/start-container.ts';
 import { StatsSampler } from '../domain/stats-sampler.ts';
@@ -67,8 +68,10 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
       await unpauseContainer(engine, container);
       return {};
     },
-    waitContainer: async (request, { signal }) => {
-      const { exitCode, error, run } = await waitContainer(engine, request.container, waitFor(request), signal);
+    waitContainer: async (request, { signal, stopping }) => {
+      // It may take for ever: whoever waits asks again when this process stops.
+      const until = AbortSignal.any([signal, stopping]);
+      const { exitCode, error, run } = await waitContainer(engine, request.container, waitFor(request), until);
       return { exitCode, error, run: BigInt(run) };
     },
     removeContainer: async ({ container, force, removeVolumes }) => {
@@ -104,6 +107,7 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
       return { titles, rows: rows.map((values) => ({ values })) };
     },
     streamStats: (request, context) => streamStats(sampler, request, context),
+    replaceShim: ({ container }) => replaceShim(engine, container),
     explainContainer: async ({ container }) => {
       const record = repository.find(container);
       const { containerId } = record;

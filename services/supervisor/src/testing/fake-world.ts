@@ -158,6 +158,10 @@ export class FakeWorld {
         await this.step('launched');
         return { shimPid: 100, initPid: 200, warnings: [] };
       },
+      replace: async () => {
+        await this.step('replace');
+        return { shimPid: 101, replacedPid: 100 };
+      },
       forkMode: async () => 'fork',
     };
   }
