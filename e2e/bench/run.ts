@@ -8,10 +8,16 @@ import { DockerSubject } from './docker.ts';
 import { FlotillaSubject } from './flotilla.ts';
 import { meanPssMib } from './memory.ts';
 import { RuncSubject } from './runc.ts';
+import { benchScale } from './scale.ts';
 import { interleave, type Summary, summarise } from './statistics.ts';
 
 // Measures this engine beside the peers that are installed, alternately in the same run, and says which budgets are met.
-// `npm run bench -- ROUNDS` changes how often each is measured (40).
+// `npm run bench -- ROUNDS` changes how often each is measured (40). `npm run bench -- --scale [CONTAINERS]` measures an
+// engine with many containers instead.
+if (process.argv[2] === '--scale') {
+  await benchScale(Number(process.argv[3] ?? 500));
+  process.exit(0);
+}
 const rounds = Number(process.argv[2] ?? 40);
 const manyContainers = 30;
 const clients = 8;

@@ -7,6 +7,7 @@ import { VersionResponse, VersionServiceService } from '@flotilla/proto/flotilla
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import { CallTracker, type Implementation, implement } from './implement.ts';
 import { addHealth, addReflection } from './lazy-services.ts';
+import { saveCompileCache } from './save-compile-cache.ts';
 import { tellManager } from './service-manager.ts';
 import { engineVersion, protocolVersion } from './version.ts';
 
@@ -50,7 +51,10 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
   const listener = createServer((socket) => injector.injectConnection(socket));
   await listen(listener, options);
   const { usePassedSocket: isManaged = true } = options;
-  if (isManaged) await tellManager({ READY: '1', STATUS: 'serves' });
+  if (isManaged) {
+    saveCompileCache(); // not in a fork, which has its parent's code
+    await tellManager({ READY: '1', STATUS: 'serves' });
+  }
   return {
     async [Symbol.asyncDispose]() {
       if (isManaged) await tellManager({ STOPPING: '1', STATUS: 'finishes its calls' });
