@@ -54,7 +54,7 @@ test('a launch is asked for and answered, also when the launcher comes late or h
     });
     return { reply: { $case: 'launch', value: { shimPid: 5, initPid: 6, warnings: ['w'.repeat(500)] } } };
   });
-  assert.deepEqual(await launching, { shimPid: 5, initPid: 6, warnings: ['w'.repeat(500)] });
+  assert.deepEqual(await launching, { shimPid: 5, initPid: 6, warnings: ['w'.repeat(500)], keptDescriptors: [] });
   assert.equal(calls, 2);
 });
 
