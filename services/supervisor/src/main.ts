@@ -91,7 +91,7 @@ const engine: Engine = {
   now: nowUnixNano,
 };
 
-const monitor = new TaskMonitor(engine);
+const monitor = stack.use(new TaskMonitor(engine));
 reconcile(engine, monitor, stopped.signal);
 stack.use(new HealthMonitor(engine)).start();
 const timer = setInterval(() => monitor.look(), monitorMs);

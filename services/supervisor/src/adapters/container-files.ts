@@ -9,6 +9,7 @@ import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import type { Bundle, ExitRecord, Files, TaskTruth } from '../domain/ports.ts';
 import { type DeviceSet, type DeviceWish, readAllDevices, readDevices } from './host-devices.ts';
 import { isInitAlive, isShimAlive, readShimFile } from './process-identity.ts';
+import { watchProcess } from './watch-process.ts';
 
 export interface ContainerFilesOptions {
   /** FLOTILLA_ROOT/containers. */
@@ -104,6 +105,10 @@ export class ContainerFiles implements Files {
     } catch (error) {
       return isErrno(error, 'EPERM');
     }
+  }
+
+  watchProcess(pid: number, onEnd: () => void): Disposable | undefined {
+    return watchProcess(pid, onEnd);
   }
 
   probe(containerId: string, run: number): TaskTruth {

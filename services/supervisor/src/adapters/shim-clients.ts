@@ -6,6 +6,7 @@ import { AttachRequest, ShimServiceService } from '@flotilla/proto/flotilla/shim
 import { type Client, connect } from '@flotilla/rpc';
 import type { ContainerRecord } from '../domain/container.ts';
 import type { ExecStart, Shims, Started, TaskState } from '../domain/ports.ts';
+import { IdleClients } from './idle-clients.ts';
 import { isShimAlive, readShimFile, type ShimFile, signalInit } from './process-identity.ts';
 
 type ShimClient = Client<typeof ShimServiceService>;
@@ -17,17 +18,23 @@ export interface ShimClientsOptions {
   readonly deadlineMs: number;
 }
 
+/** Calls to a shim come in bursts: start and attach, stop and delete. */
+const idleMs = 5_000;
 /** A shim that does not answer a signal in this time is passed by. */
 const signalDeadlineMs = 2_000;
 const sigkill = 9;
 
-/** The shims of containers, each with one connection while its task lives. */
+/** The shims of containers, each with one connection while it is asked anything. */
 export class ShimClients implements Shims, Disposable {
   readonly #options: ShimClientsOptions;
-  readonly #clients = new Map<string, ShimClient>();
+  readonly #clients: IdleClients<ShimClient>;
 
   constructor(options: ShimClientsOptions) {
     this.#options = options;
+    const { deadlineMs } = options;
+    const make = (containerId: string) =>
+      connect(ShimServiceService, { address: this.address(containerId), name: 'shim', deadlineMs });
+    this.#clients = new IdleClients(make, idleMs);
   }
 
   address(containerId: string): string {
@@ -35,11 +42,11 @@ export class ShimClients implements Shims, Disposable {
   }
 
   async start(containerId: string, expectedAttachments: number): Promise<Started> {
-    return this.#client(containerId).startTask({ expectedAttachments });
+    return this.#clients.use(containerId, (client) => client.startTask({ expectedAttachments }));
   }
 
   async state(containerId: string): Promise<TaskState> {
-    const { run, state, initPid } = await this.#client(containerId).getTask({});
+    const { run, state, initPid } = await this.#clients.use(containerId, (client) => client.getTask({}));
     return { run: Number(run), state: state as TaskState['state'], initPid };
   }
 
@@ -48,7 +55,9 @@ export class ShimClients implements Shims, Disposable {
     const file = this.#shimFile(containerId);
     if (file === undefined || isShimAlive(file)) {
       try {
-        await this.#client(containerId).killTask({ signal, all, execId: '' }, { deadlineMs: signalDeadlineMs });
+        await this.#clients.use(containerId, (client) =>
+          client.killTask({ signal, all, execId: '' }, { deadlineMs: signalDeadlineMs }),
+        );
         return;
       } catch (error) {
         // It has ended on its own: the exit is on its way.
@@ -61,15 +70,15 @@ export class ShimClients implements Shims, Disposable {
   }
 
   async pause(containerId: string): Promise<void> {
-    await this.#client(containerId).pauseTask({});
+    await this.#clients.use(containerId, (client) => client.pauseTask({}));
   }
 
   async resume(containerId: string): Promise<void> {
-    await this.#client(containerId).resumeTask({});
+    await this.#clients.use(containerId, (client) => client.resumeTask({}));
   }
 
   async startExec(containerId: string, start: ExecStart): Promise<number> {
-    const { pid } = await this.#client(containerId).startExec(start);
+    const { pid } = await this.#clients.use(containerId, (client) => client.startExec(start));
     return pid;
   }
 
@@ -81,7 +90,8 @@ export class ShimClients implements Shims, Disposable {
   ): Promise<number> {
     const start = { execId, stdout: true, stderr: true };
     const requests = [AttachRequest.fromPartial({ message: { $case: 'start', value: start } })];
-    for await (const { message } of this.#client(containerId).attach(fromArray(requests), { signal })) {
+    using lease = this.#clients.lease(containerId);
+    for await (const { message } of lease.client.attach(fromArray(requests), { signal })) {
       if (message?.$case === 'output') onOutput(message.value.data);
       if (message?.$case === 'ended') return message.value.exitCode;
     }
@@ -90,7 +100,9 @@ export class ShimClients implements Shims, Disposable {
 
   async killExec(containerId: string, execId: string, signal: number): Promise<void> {
     const kill = (all: boolean) =>
-      this.#client(containerId).killTask({ signal, all, execId }, { deadlineMs: signalDeadlineMs });
+      this.#clients.use(containerId, (client) =>
+        client.killTask({ signal, all, execId }, { deadlineMs: signalDeadlineMs }),
+      );
     await kill(true).catch((error: unknown) => {
       if (!hasReason(error, 'INVALID_FIELD')) throw error;
       return kill(false); // a shim of an earlier release knows no groups
@@ -98,7 +110,7 @@ export class ShimClients implements Shims, Disposable {
   }
 
   async resize(containerId: string, execId: string, size: { rows: number; columns: number }): Promise<void> {
-    await this.#client(containerId).resizeTerminal({ execId, size });
+    await this.#clients.use(containerId, (client) => client.resizeTerminal({ execId, size }));
   }
 
   async delete(containerId: string): Promise<void> {
@@ -111,20 +123,20 @@ export class ShimClients implements Shims, Disposable {
         cgroup.remove();
       }
     } finally {
-      this.#forget(containerId);
+      this.#clients.forget(containerId);
     }
     await rm(shimDir(containerId), { recursive: true, force: true, maxRetries: 3 });
   }
 
   [Symbol.dispose](): void {
-    for (const containerId of [...this.#clients.keys()]) this.#forget(containerId);
+    this.#clients[Symbol.dispose]();
   }
 
   /** False when the shim is gone, before or meanwhile: then what is left is ours to remove. */
   async #deleteByShim(containerId: string, file: ShimFile): Promise<boolean> {
     if (!isShimAlive(file)) return false;
     try {
-      await this.#client(containerId).deleteTask({}, { deadlineMs: this.#options.deadlineMs });
+      await this.#clients.use(containerId, (client) => client.deleteTask({}, { deadlineMs: this.#options.deadlineMs }));
       return true;
     } catch (error) {
       if (error instanceof FlotillaError && error.code === 'unavailable' && !isShimAlive(file)) return false;
@@ -134,20 +146,6 @@ export class ShimClients implements Shims, Disposable {
 
   #shimFile(containerId: string): ShimFile | undefined {
     return readShimFile(this.#options.shimDir(containerId));
-  }
-
-  #client(containerId: string): ShimClient {
-    const known = this.#clients.get(containerId);
-    if (known !== undefined) return known;
-    const { deadlineMs } = this.#options;
-    const client = connect(ShimServiceService, { address: this.address(containerId), name: 'shim', deadlineMs });
-    this.#clients.set(containerId, client);
-    return client;
-  }
-
-  #forget(containerId: string): void {
-    this.#clients.get(containerId)?.[Symbol.dispose]();
-    this.#clients.delete(containerId);
   }
 }
 

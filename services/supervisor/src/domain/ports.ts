@@ -235,6 +235,8 @@ export interface Files {
   removeState(containerId: string): Promise<void>;
   /** A process with this number is there: cheap, and true for one that is being reaped. */
   processExists(pid: number): boolean;
+  /** Calls back once when a process ends; undefined when there is none of that number. */
+  watchProcess(pid: number, onEnd: () => void): Disposable | undefined;
   /** What a run has come to. */
   probe(containerId: string, run: number): TaskTruth;
   /** A shim has made a container in the folder of this one: of whatever run. */

@@ -10,12 +10,13 @@ const lostExitCode = 255;
 const leftoverPauseMs = 10_000;
 
 /**
- * Looks after runs whose shim is gone: their exits are in a file, or nowhere. A shim that lives reports by itself, so a
- * look at a container costs one system call as long as all is well.
+ * Looks after runs whose shim is gone: their exits are in a file, or nowhere. A shim that lives reports by itself, and its
+ * end wakes this up, so a look at a container costs nothing as long as all is well.
  */
-export class TaskMonitor {
+export class TaskMonitor implements Disposable {
   readonly #engine: Engine;
   readonly #missingSince = new Map<string, number>();
+  readonly #watches = new Map<string, { readonly shimPid: number; readonly watch: Disposable }>();
   #leftoversTriedAt = 0;
 
   constructor(engine: Engine) {
@@ -24,23 +25,47 @@ export class TaskMonitor {
 
   /** One look at everything that should run. */
   look(): void {
-    const { repository, files, queue, log } = this.#engine;
     const seen = new Set<string>();
-    for (const record of repository.all()) {
+    for (const record of this.#engine.repository.all()) {
       if (!isLive(record.state)) continue;
       const { containerId } = record;
       seen.add(containerId);
-      const shimPid = record.task?.shimPid ?? 0;
-      if (shimPid > 0 && files.processExists(shimPid)) this.#missingSince.delete(containerId);
-      else {
-        queue
-          .run(containerId, async () => this.check(containerId))
-          .catch((err: unknown) => log.error({ containerId, err }, 'a container could not be looked at'));
-      }
+      if (this.#isWatched(containerId, record.task?.shimPid ?? 0)) this.#missingSince.delete(containerId);
+      else this.#checkSoon(containerId);
     }
     for (const containerId of this.#missingSince.keys())
       if (!seen.has(containerId)) this.#missingSince.delete(containerId);
+    for (const containerId of this.#watches.keys()) if (!seen.has(containerId)) this.#unwatch(containerId);
     this.#retryLeftovers();
+  }
+
+  [Symbol.dispose](): void {
+    for (const containerId of this.#watches.keys()) this.#unwatch(containerId);
+  }
+
+  /** False when that shim is not there. */
+  #isWatched(containerId: string, shimPid: number): boolean {
+    if (this.#watches.get(containerId)?.shimPid === shimPid) return true;
+    this.#unwatch(containerId);
+    if (shimPid === 0) return false;
+    const watch = this.#engine.files.watchProcess(shimPid, () => {
+      this.#watches.delete(containerId);
+      this.#checkSoon(containerId);
+    });
+    if (watch !== undefined) this.#watches.set(containerId, { shimPid, watch });
+    return watch !== undefined;
+  }
+
+  #unwatch(containerId: string): void {
+    this.#watches.get(containerId)?.watch[Symbol.dispose]();
+    this.#watches.delete(containerId);
+  }
+
+  #checkSoon(containerId: string): void {
+    const { queue, log } = this.#engine;
+    queue
+      .run(containerId, async () => this.check(containerId))
+      .catch((err: unknown) => log.error({ containerId, err }, 'a container could not be looked at'));
   }
 
   /** Compares one record with the truth. In the container's queue, or before anybody else works on it. */

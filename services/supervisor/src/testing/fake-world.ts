@@ -237,6 +237,8 @@ export class FakeWorld {
       writeBundle: (bundle) => void this.bundles.set(bundle.containerId, bundle),
       readSpec: (containerId) => this.bundles.get(containerId)?.spec as Spec,
       removeState: async (containerId) => void this.bundles.delete(containerId),
+      // Nobody is told of an end here: each look asks.
+      watchProcess: () => undefined,
       processExists: () => [...this.tasks.values()].some(({ shimLives }) => shimLives),
       probe: (containerId, run): TaskTruth => {
         const task = this.tasks.get(containerId);
