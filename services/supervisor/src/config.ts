@@ -8,4 +8,6 @@ export const configSchema = z.object({
   deadlineMs: z.coerce.number().int().min(100).max(600_000).default(8_000),
   /** How often containers whose shim is gone are looked at, milliseconds. */
   monitorMs: z.coerce.number().int().min(100).max(60_000).default(1_000),
+  /** Where systemd-journald takes entries, for the log driver journald. */
+  journalSocket: z.string().startsWith('/').default('/run/systemd/journal/socket'),
 });

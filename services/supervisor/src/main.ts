@@ -30,7 +30,7 @@ import { LogFlusher } from './store/log-flusher.ts';
 import { migrations } from './store/migrations.ts';
 
 process.umask(0o077);
-const { log: level, deadlineMs, monitorMs } = loadConfig(configSchema, 'supervisor');
+const { log: level, deadlineMs, monitorMs, journalSocket } = loadConfig(configSchema, 'supervisor');
 const paths = loadPaths();
 const log = createLogger({ service: 'supervisor', level });
 const terminated = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
@@ -81,6 +81,7 @@ const engine: Engine = {
     logLevel: level,
     cgroupParent: `/${paths.instance}`,
     launcherSocket: socketPath(paths, 'launcher'),
+    journalSocket,
   }),
   queue: new KeyedQueue(),
   waiters: new TaskWaiters(),

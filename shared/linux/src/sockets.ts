@@ -34,9 +34,10 @@ const longestPathBytes = 106;
 const cmsgHeaderBytes = 16;
 const msghdrBytes = 56;
 
-/** An unconnected unix stream socket, close-on-exec. */
-export function unixSocket({ nonBlocking = false } = {}): number {
-  return check(cSocket(AF_UNIX, SOCK_STREAM | O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0), 0), 'socket');
+/** An unconnected unix socket, of streams or of datagrams, close-on-exec. */
+export function unixSocket({ nonBlocking = false, datagrams = false } = {}): number {
+  const type = datagrams ? SOCK_DGRAM : SOCK_STREAM;
+  return check(cSocket(AF_UNIX, type | O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0), 0), 'socket');
 }
 
 /** A unix datagram socket whose messages bring their sender's credentials (SO_PASSCRED), non-blocking, close-on-exec. */

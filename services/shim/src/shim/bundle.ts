@@ -5,6 +5,8 @@ import type { IdMapping, Spec, User } from '@flotilla/oci';
 import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import type { Owner } from './streams/stdio.ts';
 
+const knownDrivers = ['', 'json-file', 'local', 'journald', 'syslog', 'none'];
+
 /** What a shim runs, from the two files that the supervisor wrote into its folder. */
 export interface Bundle {
   readonly shimDir: string;
@@ -23,8 +25,8 @@ export function readBundle(shimDir: string, containerId: string, run: bigint): B
   if (options.runtime !== '' && options.runtime !== 'flotilla') {
     throw invalidField('runtime', "'flotilla'", options.runtime);
   }
-  if (!['', 'json-file', 'none'].includes(options.logDriver)) {
-    throw invalidField('log_driver', "'json-file' or 'none'", options.logDriver);
+  if (!knownDrivers.includes(options.logDriver)) {
+    throw invalidField('log_driver', `one of ${knownDrivers.join(', ')}`, options.logDriver);
   }
   return { shimDir, spec, options };
 }

@@ -64,9 +64,11 @@ export interface OutputParts {
 
 /** The recorded output of init. */
 export function openOutput({ bundle, ledger, staging, log }: OutputParts): RecordedOutput {
-  const onFailure = (error: unknown) =>
-    log.error({ err: error }, 'output cannot be logged: the container is held back until it can');
-  return new RecordedOutput({ dir: bundle.shimDir, ledger, driver: openLog(bundle), staging, onFailure });
+  const nonBlockingBufferBytes = Number(bundle.options.log?.nonBlockingBufferBytes ?? 0n);
+  const then = nonBlockingBufferBytes > 0 ? 'the oldest of it is dropped' : 'the container is held back until it can';
+  const onFailure = (error: unknown) => log.error({ err: error }, `output cannot be logged: ${then}`);
+  const driver = openLog(bundle);
+  return new RecordedOutput({ dir: bundle.shimDir, ledger, driver, staging, onFailure, nonBlockingBufferBytes });
 }
 
 /** A pipe, or, with its reading end given, another writing end of that one. */

@@ -5,8 +5,10 @@ import process from 'node:process';
 import { invalidField } from '@flotilla/errors';
 import { isErrno } from '@flotilla/linux';
 import type { Spec } from '@flotilla/oci';
-import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import { type LogSettings, TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import type { TaskLog } from '../domain/log-settings.ts';
 import type { Bundle, ExitRecord, Files, TaskTruth } from '../domain/ports.ts';
+import { hasLogFile } from '../domain/validation/log-options.ts';
 import { type DeviceSet, type DeviceWish, readAllDevices, readDevices } from './host-devices.ts';
 import { isInitAlive, isShimAlive, readShimFile } from './process-identity.ts';
 import { watchProcess } from './watch-process.ts';
@@ -23,6 +25,8 @@ export interface ContainerFilesOptions {
   /** `/<instance>`. */
   readonly cgroupParent: string;
   readonly launcherSocket: string;
+  /** Of systemd-journald. */
+  readonly journalSocket: string;
 }
 
 /** The folders of containers: what outlives a run, and the bundle of a run. */
@@ -49,8 +53,9 @@ export class ContainerFiles implements Files {
     };
   }
 
-  logPath(containerId: string): string {
-    return join(this.#stateDir(containerId), `${containerId}-json.log`);
+  logPath(containerId: string, driver: string): string {
+    if (!hasLogFile(driver)) return '';
+    return join(this.#stateDir(containerId), driver === 'local' ? 'local.log' : `${containerId}-json.log`);
   }
 
   hostEtc() {
@@ -76,7 +81,7 @@ export class ContainerFiles implements Files {
       openStdin: task.openStdin,
       stdinOnce: task.stdinOnce,
       logDriver: log.driver,
-      logPath: log.driver === 'none' ? '' : this.logPath(containerId),
+      logPath: this.logPath(containerId, log.driver),
       logMaxSizeBytes: BigInt(log.maxSizeBytes),
       logMaxFiles: log.maxFiles,
       supervisorAddress: this.#options.supervisorAddress,
@@ -84,6 +89,7 @@ export class ContainerFiles implements Files {
       runtime: task.runtime,
       cgroupParent: this.#options.cgroupParent,
       launcherSocket: this.#options.launcherSocket,
+      log: logSettings(log, this.#options.journalSocket),
     });
     writeFile(join(shimDir, 'config.json'), JSON.stringify(spec), 0o600);
     writeFile(join(shimDir, 'task.json'), JSON.stringify(TaskOptions.toJSON(options)), 0o600);
@@ -186,4 +192,20 @@ function readOrEmpty(path: string): string {
     if (isErrno(error, 'ENOENT')) return '';
     throw error;
   }
+}
+
+function logSettings(log: TaskLog, journalSocket: string): Parameters<typeof LogSettings.fromPartial>[0] {
+  const { address, facility, format } = log.syslog;
+  const { tag, attributes, containerName, imageName } = log;
+  return {
+    tag,
+    attributes,
+    containerName,
+    imageName,
+    nonBlockingBufferBytes: BigInt(log.nonBlockingBufferBytes),
+    socketPath: log.driver === 'journald' ? journalSocket : address.path,
+    socketType: address.type,
+    syslogFacility: facility,
+    syslogFormat: format,
+  };
 }

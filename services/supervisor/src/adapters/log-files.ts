@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { isErrno } from '@flotilla/linux';
+import type { LogFormat } from './log-format.ts';
 
 const headBytes = 256;
-const newline = 0x0a;
 const mostFiles = 1000;
 
 /** One file of a log that is rotated: the current one, or one that was moved aside. */
@@ -25,13 +25,13 @@ export class LogFile implements Disposable {
    * Tells this file from another with the same inode number, which file systems give out again: a digest of its first
    * record, which holds a time in nanoseconds. Empty while there is none.
    */
-  get head(): string {
+  headBy({ firstRecordBytes }: LogFormat): string {
     if (this.#head !== undefined) return this.#head;
     const buffer = Buffer.alloc(headBytes);
     const length = readSync(this.fd, buffer, 0, headBytes, 0);
-    const end = buffer.subarray(0, length).indexOf(newline);
-    if (end === -1 && length < headBytes) return '';
-    const record = buffer.subarray(0, end === -1 ? headBytes : end);
+    const end = firstRecordBytes(buffer.subarray(0, length));
+    if (end === undefined && length < headBytes) return '';
+    const record = buffer.subarray(0, end);
     this.#head = createHash('sha256').update(record).digest('hex').slice(0, 16);
     return this.#head;
   }

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LocalLogRecord } from '@flotilla/proto/flotilla/log/v1/local_log';
+import { localFormat } from './local-records.ts';
 import { type LogEntry, type LogRequest, readLog } from './log-reader.ts';
-import { parseTime } from './log-records.ts';
+import { jsonFormat, parseTime } from './log-records.ts';
 
 const firstSecond = 1_700_000_000n * 1_000_000_000n;
 
@@ -38,6 +40,7 @@ class Log implements Disposable {
   request(changes: Partial<LogRequest> = {}): LogRequest {
     return {
       path: this.path,
+      format: jsonFormat,
       stdout: true,
       stderr: true,
       sinceUnixNano: undefined,
@@ -213,3 +216,77 @@ for (const [text, nanos] of [
 ] as const) {
   test(`${text} is ${nanos}`, () => assert.equal(parseTime(text), nanos));
 }
+
+/** A log of the driver local: records of several lines. */
+class LocalFile extends Log {
+  #lines = 0;
+
+  override write(count: number, { stream = 'stdout', text = '', perRecord = 7 } = {}): void {
+    for (let left = count; left > 0; left -= perRecord) {
+      const lines = Array.from({ length: Math.min(left, perRecord) }, (_, n) => `${this.#lines + n}${text}\n`);
+      const bytes = LocalLogRecord.encode({
+        stream: stream === 'stdout' ? 1 : 2,
+        timeUnixNano: firstSecond + BigInt(this.#lines),
+        data: Buffer.from(lines.join('')),
+      }).finish();
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(bytes.length);
+      appendFileSync(this.path, Buffer.concat([length, bytes, length]));
+      this.#lines += lines.length;
+    }
+  }
+
+  override request(changes: Partial<LogRequest> = {}): LogRequest {
+    return super.request({ format: localFormat, ...changes });
+  }
+}
+
+test('local: all lines of all files, and the last so many, from inside a record', async () => {
+  using log = new LocalFile();
+  log.write(20_000);
+  log.rotate();
+  log.write(1_000);
+  assert.deepEqual(await log.numbers(), range(0, 21_000));
+  for (const tail of [0, 1, 6, 7, 8, 999, 1_000, 1_001, 5_000, 30_000]) {
+    assert.deepEqual(await log.numbers({ tail }), range(Math.max(0, 21_000 - tail), 21_000), `tail ${tail}`);
+  }
+});
+
+test('local: a cursor goes on behind its line, also when its file was moved aside', async () => {
+  using log = new LocalFile();
+  log.write(100);
+  const entries = await log.read();
+  log.rotate();
+  log.write(50);
+  for (const n of [0, 5, 6, 7, 98, 99]) {
+    assert.deepEqual(await log.numbers({ afterCursor: entries[n]!.cursor }), range(n + 1, 150));
+  }
+});
+
+test('local: one stream, since, until; a record that is being written is not read', async () => {
+  using log = new LocalFile();
+  log.write(7);
+  log.write(7, { stream: 'stderr' });
+  log.write(7);
+  appendFileSync(log.path, Buffer.from([0, 0, 1, 0, 8, 1]));
+  assert.deepEqual(await log.numbers({ stdout: false }), range(7, 14));
+  assert.deepEqual(
+    await log.numbers({ sinceUnixNano: firstSecond + 7n, untilUnixNano: firstSecond + 14n }),
+    range(7, 14),
+  );
+  assert.deepEqual(await log.numbers({ tail: 10 }), range(11, 21));
+});
+
+test('local: following goes across rotations', async () => {
+  using log = new LocalFile();
+  let over = false;
+  const reading = log.numbers({ isOver: () => over });
+  for (let round = 0; round < 9; round++) {
+    await sleep(7);
+    log.write(100);
+    if (round % 3 === 2) log.rotate();
+  }
+  log.write(3);
+  over = true;
+  assert.deepEqual(await reading, range(0, 903));
+});

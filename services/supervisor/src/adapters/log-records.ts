@@ -1,25 +1,25 @@
 import { readSync } from 'node:fs';
-import type { LogFile } from './log-files.ts';
-
-/** One entry of Docker's json-file log. */
-export interface LogRecord {
-  readonly stream: 'stdout' | 'stderr';
-  readonly timeUnixNano: bigint;
-  readonly data: Buffer;
-  /** Where the next record begins. */
-  readonly endOffset: number;
-}
+import { fileStart, type LogFormat, type LogRecord } from './log-format.ts';
 
 const newline = 0x0a;
 const chunkBytes = 64 * 1024;
 /** 16 KiB of a line, each byte escaped sixfold, and what is around it. */
 const longestRecordBytes = 256 * 1024;
 
-/** The whole records from an offset on, at most a chunk of them; empty at the end of the file. */
-export function readRecords(file: LogFile, offset: number): LogRecord[] {
+/** Docker's json-file log: an entry is a line of JSON. */
+export const jsonFormat: LogFormat = {
+  readRecords: (fd, { offset }) => readRecords(fd, offset),
+  seekTail,
+  firstRecordBytes: (beginning) => {
+    const end = beginning.indexOf(newline);
+    return end === -1 ? undefined : end;
+  },
+};
+
+function readRecords(fd: number, offset: number): LogRecord[] {
   for (let size = chunkBytes; size <= longestRecordBytes; size *= 2) {
     const buffer = Buffer.allocUnsafe(size);
-    const length = readSync(file.fd, buffer, 0, size, offset);
+    const length = readSync(fd, buffer, 0, size, offset);
     const end = buffer.subarray(0, length).lastIndexOf(newline) + 1;
     if (end > 0) return parseRecords(buffer.subarray(0, end), offset);
     if (length < size) return [];
@@ -45,7 +45,7 @@ function parseRecord(line: string, endOffset: number): LogRecord {
       stream: stream === 'stderr' ? 'stderr' : 'stdout',
       timeUnixNano: parseTime(time),
       data: Buffer.from(log),
-      endOffset,
+      next: { offset: endOffset, taken: 0 },
     };
   } catch {
     return skipped(endOffset);
@@ -54,7 +54,7 @@ function parseRecord(line: string, endOffset: number): LogRecord {
 
 /** A place without an entry. */
 function skipped(endOffset: number): LogRecord {
-  return { stream: 'stdout', timeUnixNano: 0n, data: Buffer.alloc(0), endOffset };
+  return { stream: 'stdout', timeUnixNano: 0n, data: Buffer.alloc(0), next: { offset: endOffset, taken: 0 } };
 }
 
 /** RFC3339 with up to nine digits of the second. */
@@ -65,20 +65,19 @@ export function parseTime(text: string): bigint {
   return BigInt(milliseconds) * 1_000_000n + BigInt((match![2] ?? '').padEnd(9, '0'));
 }
 
-/** Where the last so many records begin, counted from the end; what is missing is to be found in older files. */
-export function seekTail(file: LogFile, records: number): { readonly offset: number; readonly missing: number } {
-  let missing = records;
+function seekTail(fd: number, sizeBytes: number, entries: number): ReturnType<LogFormat['seekTail']> {
+  let missing = entries;
   const buffer = Buffer.allocUnsafe(chunkBytes);
-  for (let end = file.sizeBytes; end > 0; ) {
+  for (let end = sizeBytes; end > 0; ) {
     const start = Math.max(end - chunkBytes, 0);
-    const length = readSync(file.fd, buffer, 0, end - start, start);
+    const length = readSync(fd, buffer, 0, end - start, start);
     for (let at = buffer.subarray(0, length).lastIndexOf(newline); at !== -1; ) {
       // A newline ends a record: one more than wanted ends the record before the first that is.
-      if (missing === 0) return { offset: start + at + 1, missing: 0 };
+      if (missing === 0) return { place: { offset: start + at + 1, taken: 0 }, missing: 0 };
       missing--;
       at = at === 0 ? -1 : buffer.subarray(0, at).lastIndexOf(newline);
     }
     end = start;
   }
-  return { offset: 0, missing };
+  return { place: fileStart, missing };
 }

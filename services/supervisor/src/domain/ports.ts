@@ -2,7 +2,7 @@ import type { LinuxDevice, LinuxDeviceCgroup, Spec } from '@flotilla/oci';
 import type { ContainerEvent, ContainerRecord } from './container.ts';
 import type { Endpoint, ImageConfig, PortMapping } from './container-config.ts';
 import type { ExecRecord } from './exec.ts';
-import type { LogOptions } from './validation/log-options.ts';
+import type { TaskLog } from './log-settings.ts';
 
 // What the rules need from outside, in the rules' own words.
 
@@ -215,7 +215,7 @@ export interface Bundle {
   readonly rootfsMounts: readonly RootfsMount[];
   readonly openStdin: boolean;
   readonly stdinOnce: boolean;
-  readonly log: LogOptions;
+  readonly log: TaskLog;
   /** `flotilla`, or path of an OCI runtime. */
   readonly runtime: string;
 }
@@ -224,7 +224,8 @@ export interface Bundle {
 export interface Files {
   /** Paths of a container's hostname, hosts and resolv.conf. */
   etcPaths(containerId: string): { readonly hostname: string; readonly hosts: string; readonly resolvConf: string };
-  logPath(containerId: string): string;
+  /** Empty when the driver keeps no files. */
+  logPath(containerId: string, driver: string): string;
   /** The host's own /etc/hosts and /etc/resolv.conf. */
   hostEtc(): { readonly hosts: string; readonly resolvConf: string };
   /** Writes a bundle. */

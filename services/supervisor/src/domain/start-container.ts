@@ -4,6 +4,7 @@ import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { checkTransition } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
+import { resolveLog } from './log-settings.ts';
 import { startingHealth } from './health/health.ts';
 import { healthCheckOf } from './health/health-check.ts';
 import type { Bundle, Launched, Started } from './ports.ts';
@@ -11,7 +12,6 @@ import { removeQueued } from './remove-container.ts';
 import { joinNamespace, openSandbox, type Sandbox } from './sandbox.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { takeDown } from './take-down.ts';
-import { parseLogOptions } from './validation/log-options.ts';
 import { ipcMode, pidMode } from './validation/modes.ts';
 
 const staleAttempts = 20;
@@ -120,7 +120,7 @@ async function launch(engine: Engine, record: ContainerRecord): Promise<Containe
     rootfsMounts,
     openStdin: config.openStdin,
     stdinOnce: config.stdinOnce,
-    log: parseLogOptions(config.log),
+    log: resolveLog(record, spec.process?.env ?? []),
     runtime: facts.runtimes.get(config.runtime) ?? 'flotilla',
   });
   if (warnings.length > 0) engine.log.warn({ containerId, warnings }, 'the container was made with warnings');

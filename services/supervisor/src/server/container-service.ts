@@ -7,7 +7,7 @@ import {
 } from '@flotilla/proto/flotilla/v1/container';
 import { type Implementation, implement } from '@flotilla/rpc';
 import { explainContainer } from '../adapters/explain.ts';
-import { containerEvent } from '../domain/container.ts';
+import { type ContainerRecord, containerEvent } from '../domain/container.ts';
 import { createContainer } from '../domain/create-container.ts';
 import type { Engine } from '../domain/engine.ts';
 import { checkRunning, killContainer } from '../domain/kill-container.ts';
@@ -21,6 +21,7 @@ import { restartContainer } from '../domain/restart-container.ts';
 import { startContainer } from '../domain/start-container.ts';
 import { StatsSampler } from '../domain/stats-sampler.ts';
 import { stopContainer } from '../domain/stop-container.ts';
+import { logDriverOf } from '../domain/validation/log-options.ts';
 import { type WaitFor, waitContainer } from '../domain/wait-container.ts';
 import { selectContainers } from './list-containers.ts';
 import { streamLogs } from './stream-logs.ts';
@@ -37,6 +38,7 @@ export interface ContainerServiceOptions {
 /** ContainerService: decode, call, encode. The rules are in domain/. */
 export function containerService({ engine, layers, observer }: ContainerServiceOptions): Implementation {
   const { repository, files, shims } = engine;
+  const logPathOf = ({ containerId, config }: ContainerRecord) => files.logPath(containerId, logDriverOf(config.log));
   const sampler = new StatsSampler(engine, observer);
   return implement(ContainerServiceService, {
     createContainer: async (request) => {
@@ -84,11 +86,11 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
     },
     getContainer: async ({ container }) => {
       const record = repository.find(container);
-      return { container: containerToProto(record, files.logPath(record.containerId)) };
+      return { container: containerToProto(record, logPathOf(record)) };
     },
     listContainers: async (request) => ({
       containers: selectContainers(repository.all(), request).map((record) =>
-        containerToProto(record, files.logPath(record.containerId)),
+        containerToProto(record, logPathOf(record)),
       ),
     }),
     streamLogs: (request, context) => streamLogs(engine, request, context),
@@ -115,7 +117,7 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
         container: record,
         layers: await layers(containerId),
         shimAddress: shims.address(containerId),
-        logPath: files.logPath(containerId),
+        logPath: logPathOf(record),
       });
       return ExplainContainerResponse.create({ sections });
     },

@@ -1,9 +1,11 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import type { StreamLogsRequest, StreamLogsResponse } from '@flotilla/proto/flotilla/v1/container';
 import type { CallContext } from '@flotilla/rpc';
+import { logFormats } from '../adapters/log-formats.ts';
 import { readLog } from '../adapters/log-reader.ts';
 import { isLive } from '../domain/container-state.ts';
 import type { Engine } from '../domain/engine.ts';
+import { hasLogFile, type LogDriverName, logDriverOf } from '../domain/validation/log-options.ts';
 
 /** ContainerService.StreamLogs: what the log has and, with `follow`, what comes until the run is over. */
 export async function* streamLogs(
@@ -13,19 +15,16 @@ export async function* streamLogs(
 ): AsyncGenerator<StreamLogsResponse> {
   const { containerId, config, state, run } = repository.find(request.container);
   if (!request.stdout && !request.stderr) throw invalidField('stdout, stderr', 'true, one of them at least');
-  if (config.log?.driver === 'none') {
-    throw new FlotillaError('failed_precondition', 'the container keeps no log (log driver none)', {
-      reason: 'NO_LOG',
-      metadata: { containerId },
-    });
-  }
+  const driver = logDriverOf(config.log);
+  if (!hasLogFile(driver)) throw noLog(containerId, driver);
   const live = isLive(state) || state === 'starting';
   const isOver = () => {
     const record = repository.get(containerId);
     return record === undefined || record.endedRun >= run;
   };
   const entries = readLog({
-    path: files.logPath(containerId),
+    path: files.logPath(containerId, driver),
+    format: logFormats[driver],
     stdout: request.stdout,
     stderr: request.stderr,
     sinceUnixNano: request.sinceUnixNano,
@@ -44,4 +43,14 @@ export async function* streamLogs(
       cursor,
     };
   }
+}
+
+const elsewhere: Readonly<Partial<Record<LogDriverName, string>>> = {
+  journald: ': the journal has it (journalctl CONTAINER_ID_FULL=…)',
+  syslog: ': the syslog daemon has it',
+};
+
+function noLog(containerId: string, driver: LogDriverName): FlotillaError {
+  const text = `configured logging driver does not support reading (${driver})${elsewhere[driver] ?? ''}`;
+  return new FlotillaError('failed_precondition', text, { reason: 'NO_LOG', metadata: { containerId, driver } });
 }

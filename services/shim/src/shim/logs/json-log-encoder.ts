@@ -4,7 +4,6 @@ import { type LinePosition, type LogStream, longestLineBytes } from './log-drive
 const envelopeBytes = 160;
 /** A byte that is escaped takes at most six: `\u0000`. */
 const widestEscape = 6;
-const largestRecordBytes = longestLineBytes * widestEscape + envelopeBytes;
 
 const newline = 0x0a;
 const start = '{"log":"';
@@ -28,6 +27,8 @@ export interface RecordTail {
   readonly partial: Uint8Array;
   /** From the end of a line's text to the beginning of the next one's. */
   readonly between: string;
+  /** Stands before the time: `"attrs":{…},`. Empty for none. */
+  readonly attributes: string;
 }
 
 /**
@@ -39,10 +40,12 @@ export class JsonLogEncoder {
   #out: Buffer | undefined;
   #length = 0;
   readonly #flush: (records: Uint8Array) => void;
+  readonly #largestRecordBytes: number;
 
   /** `flush` is given whole records and must be done with the buffer when it returns. */
-  constructor(flush: (records: Uint8Array) => void) {
+  constructor(flush: (records: Uint8Array) => void, attributes = '') {
     this.#flush = flush;
+    this.#largestRecordBytes = longestLineBytes * widestEscape + envelopeBytes + Buffer.byteLength(attributes);
   }
 
   /** Encodes the complete lines of `data`, long ones in pieces; returns where the unfinished last line begins. */
@@ -119,21 +122,22 @@ export class JsonLogEncoder {
 
   /** The buffer, with room for the largest record. */
   #reserve(): Buffer {
-    this.#out ??= Buffer.allocUnsafeSlow(2 * largestRecordBytes);
-    if (this.#out.length - this.#length < largestRecordBytes) this.flush();
+    this.#out ??= Buffer.allocUnsafeSlow(2 * this.#largestRecordBytes);
+    if (this.#out.length - this.#length < this.#largestRecordBytes) this.flush();
     return this.#out;
   }
 }
 
 /** The end of records of a stream at a time in nanoseconds since the Unix epoch. */
-export function recordTail(stream: LogStream, atUnixNano: bigint): RecordTail {
-  const end = `","stream":"${stream}","time":"${formatTime(atUnixNano)}"}\n`;
+export function recordTail(stream: LogStream, atUnixNano: bigint, attributes = ''): RecordTail {
+  const end = `","stream":"${stream}",${attributes}"time":"${formatTime(atUnixNano)}"}\n`;
   return {
     stream,
     atUnixNano,
     line: Buffer.from(`\\n${end}`),
     partial: Buffer.from(end),
     between: `\\n${end}${start}`,
+    attributes,
   };
 }
 
@@ -141,7 +145,7 @@ export function recordTail(stream: LogStream, atUnixNano: bigint): RecordTail {
 function tailOf({ continuedAtUnixNano }: LinePosition, now: RecordTail): RecordTail {
   return continuedAtUnixNano === 0n || continuedAtUnixNano === now.atUnixNano
     ? now
-    : recordTail(now.stream, continuedAtUnixNano);
+    : recordTail(now.stream, continuedAtUnixNano, now.attributes);
 }
 
 /** RFC3339Nano of Go's time package: as many digits of the second as it takes. */

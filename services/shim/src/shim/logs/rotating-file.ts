@@ -11,9 +11,7 @@ import {
 } from 'node:fs';
 import { isErrno } from '@flotilla/linux';
 import type { LogPlace } from './log-driver.ts';
-
-const newline = 0x0a;
-const tailBytes = 256 * 1024;
+import type { RecordFraming } from './record-framing.ts';
 
 export interface RotatingFileOptions {
   /** The current file; older ones are `<path>.1`, `<path>.2`, … */
@@ -22,25 +20,28 @@ export interface RotatingFileOptions {
   readonly maxSizeBytes: number;
   /** How many files are kept, the current one included. */
   readonly maxFiles: number;
+  readonly framing: RecordFraming;
 }
 
-/** A file of records that end with a newline, rotated between two records as Docker rotates its logs. */
+/** A file of records, rotated between two records as Docker rotates its logs. */
 export class RotatingFile implements Disposable {
   readonly #path: string;
   readonly #maxSizeBytes: number;
   readonly #maxFiles: number;
+  readonly #framing: RecordFraming;
   #fd: number;
   #inode: bigint;
   #sizeBytes: number;
 
   /** Opens for appending. What a killed writer left of its last record is cut off. */
-  constructor({ path, maxSizeBytes, maxFiles }: RotatingFileOptions) {
+  constructor({ path, maxSizeBytes, maxFiles, framing }: RotatingFileOptions) {
     this.#path = path;
     this.#maxSizeBytes = maxSizeBytes;
     this.#maxFiles = maxFiles;
+    this.#framing = framing;
     this.#fd = openForAppending(path);
     this.#inode = inodeOf(this.#fd);
-    this.#sizeBytes = cutTornRecord(this.#fd);
+    this.#sizeBytes = cutTornRecord(this.#fd, framing);
   }
 
   /** Where the next record goes. */
@@ -118,7 +119,7 @@ export class RotatingFile implements Disposable {
   #untilFull(records: Uint8Array, sizeBytes: number): Uint8Array {
     if (this.#maxSizeBytes <= 0) return records;
     const room = this.#maxSizeBytes - sizeBytes;
-    return records.length <= room ? records : records.subarray(0, records.indexOf(newline, room - 1) + 1);
+    return records.length <= room ? records : records.subarray(0, this.#framing.endOf(records, room));
   }
 
   #append(records: Uint8Array): void {
@@ -163,14 +164,10 @@ function renameIfThere(from: string, to: string): void {
 }
 
 /** Returns the size that is left. */
-function cutTornRecord(fd: number): number {
+function cutTornRecord(fd: number, framing: RecordFraming): number {
   const { size } = fstatSync(fd);
   if (size === 0) return 0;
-  const tail = Buffer.allocUnsafe(Math.min(size, tailBytes));
-  const start = size - tail.length;
-  const length = readSync(fd, tail, 0, tail.length, start);
-  const end = tail.subarray(0, length).lastIndexOf(newline) + 1;
-  if (end === length) return size;
-  ftruncateSync(fd, start + end);
-  return start + end;
+  const whole = framing.wholeBytes(fd, size);
+  if (whole < size) ftruncateSync(fd, whole);
+  return whole;
 }

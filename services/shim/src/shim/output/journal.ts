@@ -33,12 +33,14 @@ interface JournalFile {
 export class Journal implements Disposable {
   readonly #dir: string;
   readonly #stream: LogStream;
+  readonly #fileBytes: number;
   #current: JournalFile;
   #previous: JournalFile | undefined;
   #end: number;
 
-  /** Begins, or goes on with what another shim has left. */
-  constructor(dir: string, stream: LogStream) {
+  /** Begins, or goes on with what another shim has left. `fileBytes` of the stream at least are kept. */
+  constructor(dir: string, stream: LogStream, fileBytes = keptBytes) {
+    this.#fileBytes = fileBytes;
     this.#dir = dir;
     this.#stream = stream;
     const [newest = 0, older, ...old] = findBases(dir, stream);
@@ -65,7 +67,7 @@ export class Journal implements Disposable {
   /** Moves what a pipe has, at most {@link longestPieceBytes}. 0 at its end, `undefined` when it has nothing now. Throws ENOSPC. */
   fill(pipeFd: number): number | undefined {
     const { base, fd } = this.#current;
-    if (this.#end - base >= keptBytes) {
+    if (this.#end - base >= this.#fileBytes) {
       this.#begin();
       return this.fill(pipeFd);
     }

@@ -32,6 +32,8 @@ export interface LogIntent {
   readonly ended: boolean;
   readonly atUnixNano: bigint;
   readonly place: LogPlace;
+  /** Bytes of the stream before it that the log does not get: the driver did not keep up. */
+  readonly droppedBytes: number;
 }
 
 /** What a shim must know that takes over from one that was killed: a small file in the shim's folder. */
@@ -90,6 +92,7 @@ export class Ledger implements Disposable {
       end: Number(this.#bytes.readBigUInt64LE(at)),
       atUnixNano: this.#bytes.readBigInt64LE(at + 8),
       place: { file: this.#bytes.readBigUInt64LE(at + 16), offset: this.#bytes.readBigUInt64LE(at + 24) },
+      droppedBytes: Number(this.#bytes.readBigUInt64LE(at + 32)),
     };
   }
 
@@ -99,7 +102,7 @@ export class Ledger implements Disposable {
    */
   recordIntent(
     places: Readonly<Record<LogStream, StreamPlace>>,
-    { stream, ended, end, atUnixNano, place }: LogIntent,
+    { stream, ended, end, atUnixNano, place, droppedBytes }: LogIntent,
   ): void {
     for (const name of streams) {
       this.#bytes.writeBigUInt64LE(BigInt(places[name].logged), streamAt[name]);
@@ -111,6 +114,7 @@ export class Ledger implements Disposable {
     this.#bytes.writeBigInt64LE(atUnixNano, at + 8);
     this.#bytes.writeBigUInt64LE(place.file, at + 16);
     this.#bytes.writeBigUInt64LE(place.offset, at + 24);
+    this.#bytes.writeBigUInt64LE(BigInt(droppedBytes), at + 32);
     this.#write();
   }
 

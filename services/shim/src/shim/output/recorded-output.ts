@@ -1,7 +1,7 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { nowUnixNano } from '@flotilla/linux';
 import type { LogDriver, LogStream } from '../logs/log-driver.ts';
-import { Journal, removeJournal } from './journal.ts';
+import { Journal, keptBytes, removeJournal } from './journal.ts';
 import { JournaledPump, type Staging } from './journaled-pump.ts';
 import type { Ledger } from './ledger.ts';
 import { OutputLog } from './output-log.ts';
@@ -18,6 +18,8 @@ export interface RecordedOutputOptions {
   /** With a terminal. */
   readonly staging: Staging | undefined;
   readonly onFailure: (error: unknown) => void;
+  /** So much of a stream may wait for the driver before it is dropped; 0: the process waits. */
+  readonly nonBlockingBufferBytes?: number;
 }
 
 /** Where to tell what comes of a stream. */
@@ -36,12 +38,24 @@ export class RecordedOutput implements Disposable {
 
   /** Goes on with what another shim has left. */
   constructor(options: RecordedOutputOptions) {
-    const { dir, ledger, driver, onFailure } = options;
+    const { dir, ledger, driver, onFailure, nonBlockingBufferBytes = 0 } = options;
     this.#options = options;
-    this.#journals = { stdout: new Journal(dir, 'stdout'), stderr: new Journal(dir, 'stderr') };
+    const fileBytes = Math.max(keptBytes, nonBlockingBufferBytes);
+    this.#journals = {
+      stdout: new Journal(dir, 'stdout', fileBytes),
+      stderr: new Journal(dir, 'stderr', fileBytes),
+    };
     if (driver === undefined) return;
     const onHold = (hold: boolean) => this.onHold(hold);
-    this.#log = new OutputLog({ journals: this.#journals, ledger, driver, now: nowUnixNano, onFailure, onHold });
+    this.#log = new OutputLog({
+      journals: this.#journals,
+      ledger,
+      driver,
+      now: nowUnixNano,
+      onFailure,
+      onHold,
+      nonBlockingBufferBytes,
+    });
   }
 
   /** Reading end of the staging pipe. */
