@@ -80,10 +80,12 @@ test('a release whose code does not load costs nothing: the old process goes on'
 });
 
 test('a release that loads but does not come up is rolled back', async () => {
+  await engine.ok('service', 'upgrade', 'image');
   const restore = edit('services/image/src/main.ts', 'publisher.start();', "throw new Error('no luck');");
   const refused = await engine.flotilla(['service', 'upgrade', 'image', '--release', release.dir]);
   restore();
   assert.equal(refused.code, 1);
+  assert.equal(runsIn(engine.pid('image'), release.dir), false);
   assert.match(refused.stderr, /image was not upgraded: .*did not become healthy.*the old release runs again/);
   await engine.healthy();
   await loadGoesOn();

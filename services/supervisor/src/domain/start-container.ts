@@ -129,7 +129,8 @@ async function launch(engine: Engine, record: ContainerRecord): Promise<Containe
 
 /**
  * Writes the bundle and has a shim made for it. A launch of an earlier run that was given up, and that the launcher did
- * after all when it came back, is taken down first.
+ * after all when it came back, is taken down first. A shim whose launcher ended in the middle may take its bundle along,
+ * so that the next launcher finds none: it is written again.
  */
 async function launchBundle({ files, launcher, shims }: Engine, bundle: Bundle): Promise<Launched> {
   const { containerId, run } = bundle;
@@ -138,7 +139,8 @@ async function launchBundle({ files, launcher, shims }: Engine, bundle: Bundle):
     try {
       return await launcher.launch(containerId, run);
     } catch (error) {
-      if (!hasReason(error, 'OTHER_RUN_NOT_OVER') || attempt === staleAttempts) throw error;
+      const mayPass = hasReason(error, 'OTHER_RUN_NOT_OVER') || hasReason(error, 'BUNDLE_INVALID');
+      if (!mayPass || attempt === staleAttempts) throw error;
     }
     await sleep(stalePauseMs);
     if (files.hasShim(containerId)) await shims.delete(containerId);
