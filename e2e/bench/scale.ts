@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Engine, serviceNames } from '../harness/engine.ts';
 import { GrpcClient } from '../harness/grpc-client.ts';
@@ -49,9 +49,8 @@ export async function benchScale(containers: number): Promise<void> {
       ]),
     ),
   );
-  const show = (times: readonly number[]) => times.map((ms) => ms.toFixed(0)).join(', ');
   console.log(
-    `supervisor ready after SIGKILL, ms: without containers ${show(without)}; with ${containers} ${show(ready)}`,
+    `supervisor ready after SIGKILL, ms (of which in line for a processor): without containers ${show(without)}; with ${containers} ${show(ready)}`,
   );
   console.log(`${containers} containers started, ${perSecond.toFixed(1)}/s; all are as they were`);
 }
@@ -61,9 +60,20 @@ function percent(use: Awaited<ReturnType<typeof idleUse>>, name: string, names: 
   return (name === 'all' ? names.reduce((sum, each) => sum + one(each), 0) : one(name)).toFixed(3);
 }
 
+interface Restart {
+  /** From the signal to the first answer. */
+  readonly readyMs: number;
+  /** Of that, for which the new process stood in line for a processor: other programs' doing. */
+  readonly waitedMs: number;
+}
+
+function show(restartsSeen: readonly Restart[]): string {
+  return restartsSeen.map(({ readyMs, waitedMs }) => `${readyMs.toFixed(0)} (${waitedMs.toFixed(0)})`).join(', ');
+}
+
 /** Kills the supervisor, several times; from the signal to its first answer, after which it must know everything. */
-async function restartTimes(engine: Engine, running: RunningContainers): Promise<number[]> {
-  const times: number[] = [];
+async function restartTimes(engine: Engine, running: RunningContainers): Promise<Restart[]> {
+  const seen: Restart[] = [];
   for (let round = 0; round < restarts; round += 1) {
     await running.settle(2_500); // one that ends at once is not started again at once
     const pid = engine.pid('supervisor') ?? 0;
@@ -72,8 +82,11 @@ async function restartTimes(engine: Engine, running: RunningContainers): Promise
     process.kill(pid, 'SIGKILL');
     while (existsSync(`/proc/${pid}`) && performance.now() - startedAt < 100) await running.settle(1);
     await supervisor.call('ContainerService', 'ListContainers', { limit: 1 });
-    times.push(performance.now() - startedAt);
+    const readyMs = performance.now() - startedAt;
+    // proc(5), schedstat: time on a processor, then time in line for one.
+    const waited = readFileSync(`/proc/${engine.pid('supervisor')}/schedstat`, 'utf8').split(' ')[1];
+    seen.push({ readyMs, waitedMs: Number(waited) / 1e6 });
     running.check(await supervisor.call('ContainerService', 'ListContainers', {}));
   }
-  return times;
+  return seen;
 }
