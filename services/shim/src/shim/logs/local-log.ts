@@ -3,6 +3,7 @@ import type { LogDriver, LogPiece, LogPlace, LogStream } from './log-driver.ts';
 import { lengthBytes, lengthFraming } from './record-framing.ts';
 import { RotatingFile, type RotatingFileOptions } from './rotating-file.ts';
 
+/** Room for some records of 16 KiB. */
 const bufferBytes = 128 * 1024;
 // Fields of flotilla.log.v1.LocalLogRecord, by number and wire type.
 const streamTag = 0x08;
@@ -35,25 +36,30 @@ export class LocalLog implements LogDriver {
   }
 
   writeAgain(piece: LogPiece, place: LogPlace): number {
-    return this.#encode(piece, (records) => this.#file.writeAgain(records, place));
+    const parts: Buffer[] = [];
+    const taken = this.#encode(piece, (records) => parts.push(Buffer.from(records)));
+    this.#file.writeAgain(Buffer.concat(parts), place);
+    return taken;
   }
 
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
   }
 
-  /** A piece is 80 KiB at most, so its records are stored at once. */
-  #encode(piece: LogPiece, store: (records: Uint8Array) => void): number {
+  /** `store` must be done with what it is given when it returns. */
+  #encode({ stream, ...piece }: LogPiece, store: (records: Uint8Array) => void): number {
     this.#out ??= Buffer.allocUnsafeSlow(bufferBytes);
-    let out = this.#out;
+    const out = this.#out;
     let length = 0;
-    const taken = cutLines(piece, (lines, atUnixNano) => {
-      if (out.length - length < lines.length + envelopeBytes) {
-        out = Buffer.concat([out.subarray(0, length)], 2 * out.length + lines.length);
-      }
-      length = putRecord(out, length, numbers[piece.stream], atUnixNano, lines);
+    const flush = () => {
+      if (length > 0) store(out.subarray(0, length));
+      length = 0;
+    };
+    const taken = cutLines({ stream, ...piece }, (lines, atUnixNano) => {
+      if (out.length - length < lines.length + envelopeBytes) flush();
+      length = putRecord(out, length, numbers[stream], atUnixNano, lines);
     });
-    if (length > 0) store(out.subarray(0, length));
+    flush();
     return taken;
   }
 }

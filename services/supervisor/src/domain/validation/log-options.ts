@@ -32,7 +32,8 @@ const defaultMaxSizeBytes = 20 * 1024 ** 2;
 const defaultMaxFiles = 5;
 const mostFiles = 1000;
 const defaultBufferBytes = 1024 ** 2;
-const smallestBufferBytes = 256 * 1024;
+/** More than a shim reads at once, twice. */
+const smallestBufferBytes = 1024 ** 2;
 const mostNames = 32;
 const largestBufferBytes = 64 * 1024 ** 2;
 const units: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
@@ -105,7 +106,7 @@ function parseMode(given: ReadonlyMap<string, string>): number {
     return 0;
   }
   const bytes = size === undefined ? defaultBufferBytes : parseSize(size, field);
-  if (bytes < smallestBufferBytes || bytes > largestBufferBytes) throw invalidField(field, '256k to 64m', size);
+  if (bytes < smallestBufferBytes || bytes > largestBufferBytes) throw invalidField(field, '1m to 64m', size);
   return bytes;
 }
 
