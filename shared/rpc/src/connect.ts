@@ -74,7 +74,8 @@ const retryConfig = JSON.stringify({
 export function connect<const Service extends ServiceShape>(service: Service, options: ClientOptions): Client<Service> {
   const grpc = new GrpcClient(options.address, credentials.createInsecure(), {
     ...channelOptions,
-    ...(options.retry === true ? { 'grpc.service_config': retryConfig } : { 'grpc.enable_retries': 0 }),
+    // Without a policy only what no handler has seen is sent again: a server that stops refuses what crossed its farewell.
+    ...(options.retry === true ? { 'grpc.service_config': retryConfig } : {}),
   });
   const methods = Object.entries(service).map(([name, method]) => [name, clientMethod(grpc, method, options)] as const);
   return Object.assign(Object.fromEntries(methods), {
