@@ -378,7 +378,19 @@ for (const [name, start, field] of [
 test('the launcher is asked over its own protocol, also when its answer comes in pieces', async () => {
   const path = join(folder, 'l.sock');
   mkdirSync(folder, { recursive: true });
-  const state = { forkMode: 'fork', forkProblem: '', pid: 7, version: '0.1.0', forks: 1n, replaced: 0n, shims: 2 };
+  const state = {
+    forkMode: 'fork',
+    forkProblem: '',
+    pid: 7,
+    version: '0.1.0',
+    forks: 1n,
+    replaced: 0n,
+    shims: 2,
+    replacedShims: 0n,
+    orphans: 0,
+    keptDescriptors: 0,
+    storedDescriptors: 0,
+  };
   const reply = Buffer.from(LauncherReply.encode({ reply: { $case: 'state', value: state } }).finish());
   const asked: Buffer[] = [];
   const server = createServer((socket) => {

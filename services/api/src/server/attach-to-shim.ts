@@ -4,8 +4,8 @@ import type { AttachStart, AttachStarted } from '@flotilla/proto/flotilla/shim/v
 import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
 import type { SupervisorClient } from '../adapters/owners.ts';
 import type { ShimConnections } from '../adapters/shim-connections.ts';
-import { Place } from '../domain/place.ts';
 import { Patience } from '../domain/resume.ts';
+import { OutputPlace } from './output-place.ts';
 import type { ClientInput } from './read-input.ts';
 import { callShim } from './shim-call.ts';
 
@@ -50,7 +50,7 @@ export async function* attachToShim(
   { shims, signal, run, findEnd, otherRun, resumeMs }: AttachOptions,
 ): AsyncGenerator<ShimEvent> {
   const patience = new Patience(resumeMs);
-  const place = new Place(start);
+  const place = new OutputPlace(start);
   const detach = new AbortController();
   void input.detached.then(() => detach.abort());
   const both = AbortSignal.any([signal, detach.signal]);

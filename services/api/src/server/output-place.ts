@@ -2,7 +2,7 @@ import type { AttachStart, AttachStarted } from '@flotilla/proto/flotilla/shim/v
 import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
 
 /** How far an attachment to a container has come in its output, so that another one can go on behind it. */
-export class Place {
+export class OutputPlace {
   readonly #start: AttachStart;
   #stdout: bigint | undefined;
   #stderr: bigint | undefined;
