@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
 import { findProcess } from '@flotilla/linux';
@@ -93,21 +92,6 @@ test('thirty launches at once are under way at the same time', async () => {
   const replies = await Promise.all(ids.map((id) => launcher.launch(id)));
   assert.ok(performance.now() - startedAt < 30 * 300, 'each shim alone takes 300 ms');
   assert.equal(new Set(replies.map((reply) => reply.$case === 'launch' && reply.value.shimPid)).size, 30);
-});
-
-test('a container whose shim dies is not launched twice, and its end is recorded', async () => {
-  await using launcher = await startLauncher();
-  const { shimPid, initPid } = await launched(launcher, 'orphan');
-  process.kill(shimPid, 'SIGKILL');
-  await launcher.waitUntil(() => launcher.log.includes('shim has died'), 'the death of the shim');
-  assert.equal(findProcess(initPid)?.parentPid, launcher.pid, 'the launcher is the reaper of its shims');
-  assert.equal(reasonOf(await launcher.launch('orphan')), '9 SHIM_LOST');
-  process.kill(initPid, 'SIGTERM');
-  await launcher.waitUntil(() => launcher.log.includes('container without a shim has exited'), 'the record');
-  const record = JSON.parse(readFileSync(join(launcher.run, 'shims/orphan/state/exit.json'), 'utf8'));
-  const { exitedAtUnixNano, ...rest } = record;
-  assert.deepEqual(rest, { containerId: 'orphan', run: '1', exitCode: 143, signal: 15, oomKilled: false });
-  assert.ok(Math.abs(Number(BigInt(exitedAtUnixNano) / 1_000_000n) - Date.now()) < 10_000);
 });
 
 test('shims outlive the launcher, the next one knows them, and nobody who asks in between is refused', async () => {

@@ -33,3 +33,21 @@ export function toLaunchReply(value: LaunchReply): LauncherReply {
 export function toStateReply(value: LauncherStateReply): LauncherReply {
   return LauncherReply.create({ reply: { $case: 'state', value } });
 }
+
+/** The answer to a replacement, from a shim's answer to its launch: INTERNAL / SHIM_FAILED but when there is no task. */
+export function forReplace(answer: LauncherReply, containerId: string, replacedPid: number): LauncherReply {
+  const { reply } = answer;
+  if (reply?.$case === 'launch') {
+    return LauncherReply.create({
+      reply: { $case: 'replace', value: { shimPid: reply.value.shimPid, replacedPid } },
+    });
+  }
+  const { reason = '', message = '' } = reply?.$case === 'error' ? reply.value : {};
+  if (reason === 'TASK_NOT_RUNNING' || reason === 'SHIM_FAILED') return answer;
+  return toErrorReply(
+    new FlotillaError('internal', `the new shim of container ${containerId} could not take over: ${message}`, {
+      reason: 'SHIM_FAILED',
+      metadata: { containerId, cause: reason },
+    }),
+  );
+}

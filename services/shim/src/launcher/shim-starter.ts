@@ -1,7 +1,7 @@
 import process from 'node:process';
-import { closeFd, pipe2, posixSpawn } from '@flotilla/linux';
+import { closeFd, posixSpawn, unixSocketPair } from '@flotilla/linux';
 import type { ForkCounts } from '@flotilla/linux/fork';
-import type { ShimTask } from './launch.ts';
+import { encodeOrder, type NamedFds, type ShimTask } from './shim-task.ts';
 import type { TemplateProcess } from './template-process.ts';
 
 /** How shims come to be: forked from a template, or, where that does not work, started as ordinary Node.js processes. */
@@ -10,7 +10,7 @@ export type ForkMode = 'fork' | 'spawn';
 /** A shim that was started, a child of this process. */
 export interface StartedShim {
   readonly pid: number;
-  /** Its answer comes here. */
+  /** This end of a socket pair: its answer comes here, and descriptors with it. */
   readonly readyFd: number;
 }
 
@@ -22,7 +22,8 @@ export interface ShimStarter {
   /** Without it no shim can be started any more. */
   readonly templatePid: number | undefined;
   readonly counts: ForkCounts;
-  start(task: ShimTask): StartedShim;
+  /** Starts a shim, which gets copies of descriptors. */
+  start(task: ShimTask, fds?: NamedFds): StartedShim;
 }
 
 /** Forks. */
@@ -43,8 +44,8 @@ export class ForkStarter implements ShimStarter {
     return this.#template.counts;
   }
 
-  start(task: ShimTask): StartedShim {
-    return this.#template.forkShim(task);
+  start(task: ShimTask, fds: NamedFds = {}): StartedShim {
+    return this.#template.forkShim(task, fds);
   }
 }
 
@@ -61,22 +62,23 @@ export class SpawnStarter implements ShimStarter {
     this.problem = problem;
   }
 
-  start({ containerId, run, shimDir, requestId }: ShimTask): StartedShim {
-    const { readFd, writeFd } = pipe2();
+  start(task: ShimTask, fds: NamedFds = {}): StartedShim {
+    const [readyFd, shimFd] = unixSocketPair();
     try {
+      const order = encodeOrder({ task, fdNames: Object.keys(fds), launcherPid: process.pid });
       const pid = posixSpawn({
         path: '/proc/self/exe',
-        argv: [process.execPath, this.#shimMain, containerId, String(run), shimDir, requestId],
+        argv: [process.execPath, this.#shimMain, order],
         env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
-        fds: [0, 1, 2, writeFd],
+        fds: [0, 1, 2, shimFd, ...Object.values(fds)],
         newSession: true,
       });
-      return { pid, readyFd: readFd };
+      return { pid, readyFd };
     } catch (error) {
-      closeFd(readFd);
+      closeFd(readyFd);
       throw error;
     } finally {
-      closeFd(writeFd);
+      closeFd(shimFd);
     }
   }
 }

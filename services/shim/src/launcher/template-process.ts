@@ -2,8 +2,8 @@ import {
   CLONE_PARENT,
   closeFd,
   exitNow,
+  getpid,
   getppid,
-  pipe2,
   recv,
   recvFds,
   SIGKILL,
@@ -14,15 +14,20 @@ import {
   writeFd,
 } from '@flotilla/linux';
 import { cloneInto, type ForkCounts, fork, forkCounts } from '@flotilla/linux/fork';
-import type { ShimTask } from './launch.ts';
+import { decodeOrder, encodeOrder, type NamedFds, type ShimTask } from './shim-task.ts';
 
 /** What a forked child is to become. */
 export interface ShimBirth {
   readonly task: ShimTask;
   readonly readyFd: number;
+  /** What was kept of the shim before it. */
+  readonly fds: NamedFds;
+  readonly launcherPid: number;
 }
 
 const longestCommandBytes = 16 << 10;
+/** The answer's, and what is kept of a shim. */
+const mostFds = 16;
 
 /**
  * The process that shims are forked from, as the launcher sees it. It is a fork of the launcher that does nothing but fork:
@@ -39,13 +44,16 @@ export class TemplateProcess {
     this.#socketFd = socketFd;
   }
 
-  /** Forks it; answers in the launcher with the template, and in each shim with what it is to become. */
-  static start(listenFd: number): TemplateProcess | ShimBirth {
+  /**
+   * Forks it; answers in the launcher with the template, and in each shim with what it is to become. `privateFds` are the
+   * launcher's alone.
+   */
+  static start(privateFds: readonly number[]): TemplateProcess | ShimBirth {
     const [socketFd, commandFd] = unixSocketPair();
     const pid = fork();
     closeFd(pid === 0 ? socketFd : commandFd);
     if (pid !== 0) return new TemplateProcess(pid, socketFd);
-    closeFd(listenFd);
+    for (const fd of privateFds) closeFd(fd);
     return forkShims(commandFd);
   }
 
@@ -55,22 +63,23 @@ export class TemplateProcess {
   }
 
   /** Makes a shim, a child of this process. Blocks for some milliseconds. */
-  forkShim(task: ShimTask): { readonly pid: number; readonly readyFd: number } {
-    const { readFd, writeFd: readyFd } = pipe2();
+  forkShim(task: ShimTask, fds: NamedFds): { readonly pid: number; readonly readyFd: number } {
+    const order = encodeOrder({ task, fdNames: Object.keys(fds), launcherPid: getpid() });
+    const [readyFd, shimFd] = unixSocketPair();
     try {
-      sendFds(this.#socketFd, encodeTask(task), [readyFd]);
+      sendFds(this.#socketFd, Buffer.from(order), [shimFd, ...Object.values(fds)]);
     } finally {
-      closeFd(readyFd);
+      closeFd(shimFd);
     }
     const answer = new Int32Array(3);
     const length = recv(this.#socketFd, new Uint8Array(answer.buffer));
     const [pid = 0, forks = 0, replaced = 0] = answer;
     if (length !== answer.byteLength || pid === 0) {
-      closeFd(readFd);
+      closeFd(readyFd);
       throw new Error('the template of the shims cannot be forked');
     }
     this.#counts = { forks, replaced };
-    return { pid, readyFd: readFd };
+    return { pid, readyFd };
   }
 }
 
@@ -83,15 +92,16 @@ function forkShims(commandFd: number): ShimBirth {
   const answer = new Int32Array(3);
   const answerBytes = new Uint8Array(answer.buffer);
   for (;;) {
-    const received = recvFds(commandFd, command, 1);
-    const readyFd = received?.fds[0];
+    const received = recvFds(commandFd, command, mostFds);
+    const [readyFd, ...kept] = received?.fds ?? [];
     if (received === undefined || readyFd === undefined) return exitNow(0);
     const child = cloneOrNot();
     if (child === 'shim') {
       closeFd(commandFd);
-      return { task: decodeTask(command.subarray(0, received.length)), readyFd };
+      const { fdNames, ...order } = decodeOrder(command.toString('utf8', 0, received.length));
+      return { ...order, readyFd, fds: Object.fromEntries(fdNames.map((name, i) => [name, kept[i]!])) };
     }
-    closeFd(readyFd);
+    for (const fd of received.fds) closeFd(fd);
     const { forks, replaced } = forkCounts();
     answer.set([child, forks, replaced]);
     writeFd(commandFd, answerBytes);
@@ -108,13 +118,4 @@ function cloneOrNot(): number | 'shim' {
   } catch {
     return 0;
   }
-}
-
-function encodeTask({ run, ...rest }: ShimTask): Buffer {
-  return Buffer.from(JSON.stringify({ ...rest, run: String(run) }));
-}
-
-function decodeTask(bytes: Buffer): ShimTask {
-  const { run, ...rest } = JSON.parse(bytes.toString()) as Omit<ShimTask, 'run'> & { readonly run: string };
-  return { ...rest, run: BigInt(run) };
 }

@@ -1,17 +1,37 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { bindUnix, closeFd, findProcess, isErrno, listen, unixSocket } from '@flotilla/linux';
-import { LauncherReply, LauncherRequest } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import { bindUnix, closeFd, isErrno, listen, pidfdOpen, pidfdSendSignal, SIGKILL, unixSocket } from '@flotilla/linux';
+import { LauncherReply, LauncherRequest, type LauncherStateReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import { encodeFrame, findFrame } from '../frame.ts';
 
 const flags = ['--single-threaded', '--v8-pool-size=0'];
 const entry = fileURLToPath(new URL('./test-launcher.ts', import.meta.url));
+
+/** What a shim of the tests writes down when it serves. */
+export interface Seen {
+  readonly pid: number;
+  readonly fds: readonly string[];
+  readonly kept: Readonly<Record<string, string>>;
+  readonly requestId: string;
+  readonly forkMode: string;
+  readonly adopt: boolean;
+  readonly replaces: number;
+}
 
 /** A launcher with folders of its own, started as the keeper starts it. */
 export class LauncherProcess implements AsyncDisposable {
@@ -36,11 +56,13 @@ export class LauncherProcess implements AsyncDisposable {
     return this.#child!.pid!;
   }
 
-  async start(env: NodeJS.ProcessEnv = {}): Promise<void> {
+  /** `stored`: what an earlier launcher has left, by name. */
+  async start(env: NodeJS.ProcessEnv = {}, stored: ReadonlyMap<string, number> = new Map()): Promise<void> {
     const command = 'LISTEN_PID=$$ exec "$@"';
+    const passed = { LISTEN_FDS: String(1 + stored.size), LISTEN_FDNAMES: ['launcher', ...stored.keys()].join(':') };
     this.#child = spawn('/bin/sh', ['-c', command, 'sh', process.execPath, ...flags, entry], {
-      env: { ...process.env, FLOTILLA_RUN: this.run, FLOTILLA_LOG: 'debug', LISTEN_FDS: '1', ...env },
-      stdio: ['ignore', this.#logFd, this.#logFd, this.#listenFd],
+      env: { ...process.env, FLOTILLA_RUN: this.run, FLOTILLA_LOG: 'debug', ...passed, ...env },
+      stdio: ['ignore', this.#logFd, this.#logFd, this.#listenFd, ...stored.values()],
     });
     const readies = (this.log.match(/"msg":"ready"/g) ?? []).length;
     await this.waitUntil(() => (this.log.match(/"msg":"ready"/g) ?? []).length > readies, 'the launcher is ready');
@@ -70,8 +92,28 @@ export class LauncherProcess implements AsyncDisposable {
     return this.ask({ $case: 'launch', value: { containerId, run, shimDir, requestId: 'r1' } });
   }
 
-  seen(containerId: string): { fds: string[]; requestId: string; forkMode: string } {
+  /** What the last shim of a container saw. */
+  seen(containerId: string): Seen {
     return JSON.parse(readFileSync(join(this.run, 'shims', containerId, 'seen.json'), 'utf8'));
+  }
+
+  /** How the launcher says it is. */
+  async state(): Promise<LauncherStateReply> {
+    const reply = await this.ask({ $case: 'state', value: {} });
+    if (reply.$case !== 'state') throw new Error(`the launcher answered ${reply.$case}`);
+    return reply.value;
+  }
+
+  /** Has the shims of a container behave like that from now on, or gives the one that serves something to do. */
+  write(containerId: string, file: 'behaviour' | 'type', content: string): void {
+    const path = join(this.run, 'shims', containerId, file);
+    writeFileSync(`${path}.new`, content);
+    renameSync(`${path}.new`, path);
+  }
+
+  /** How many descriptors the launcher has open. */
+  openFds(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
   /** Looks again and again, for ten seconds. */
@@ -97,22 +139,25 @@ export class LauncherProcess implements AsyncDisposable {
     if (this.#child !== undefined) await this.stop('SIGKILL');
     closeFd(this.#listenFd);
     closeFd(this.#logFd);
-    for (const pid of this.#madePids()) killIfThere(pid);
+    killAllOf(this.run);
     rmSync(this.run, { recursive: true });
-  }
-
-  #madePids(): number[] {
-    const pids = this.log.matchAll(/"(?:shimPid|initPid|templatePid)":(\d+)/g);
-    return [...new Set([...pids].map(([, pid]) => Number(pid)))];
   }
 }
 
-/** Only what looks like one of ours: a pid may have been used again. */
-function killIfThere(pid: number): void {
-  try {
-    const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-    if (findProcess(pid) !== undefined && /sleep|test-launcher|test-shim/.test(command)) process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'ESRCH')) throw error;
+/**
+ * Kills what was started for a launcher, shims and containers: they have its folder, whose name is theirs alone, in their
+ * environment. The pidfd first: what is killed is what was looked at.
+ */
+function killAllOf(run: string): void {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const pidfd = pidfdOpen(Number(name));
+      const environment = readFileSync(`/proc/${name}/environ`, 'latin1').split('\0');
+      if (environment.includes(`FLOTILLA_RUN=${run}`)) pidfdSendSignal(pidfd, SIGKILL);
+      closeFd(pidfd);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES')) throw error;
+    }
   }
 }

@@ -1,4 +1,8 @@
+import { dieWithLauncher } from '../die-with-launcher.ts';
+import { decodeOrder } from '../shim-task.ts';
 import { runShim } from './test-shim.ts';
 
-const [containerId = '', run = '', shimDir = '', requestId = ''] = process.argv.slice(2);
-await runShim({ containerId, run: BigInt(run), shimDir, requestId, readyFd: 3, forkMode: 'spawn' });
+const { task, fdNames, launcherPid } = decodeOrder(process.argv[2] ?? '');
+using _bond = task.adopt ? dieWithLauncher(launcherPid) : undefined;
+const fds = Object.fromEntries(fdNames.map((name, i) => [name, 4 + i]));
+await runShim({ ...task, readyFd: 3, forkMode: 'spawn', fds });

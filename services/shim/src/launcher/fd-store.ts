@@ -1,0 +1,94 @@
+import { NotifySocket, POLLOUT, type PollFd } from '@flotilla/linux';
+import type { Logger } from '@flotilla/log';
+
+interface Message {
+  readonly fields: Readonly<Record<string, string>>;
+  readonly fd?: number;
+}
+
+/**
+ * What outlives this process: descriptors left with the service manager, systemd or the keeper, which gives them back to
+ * the next launcher (sd_pid_notify_with_fds(3)). Without NOTIFY_SOCKET nobody keeps them.
+ */
+export class FdStore {
+  readonly #address: string | undefined;
+  readonly #log: Logger;
+  /** All that is to be kept, by name: sent again to a manager that was away. */
+  readonly #contents = new Map<string, number>();
+  #queue: Message[] = [];
+  #socket: NotifySocket | undefined;
+  #isLost = false;
+
+  constructor(address: string | undefined, log: Logger) {
+    this.#address = address === '' ? undefined : address;
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#address === undefined ? 0 : this.#contents.size;
+  }
+
+  /** The manager has them already: they came from it. */
+  restore(stored: ReadonlyMap<string, number>): void {
+    for (const [name, fd] of stored) this.#contents.set(name, fd);
+  }
+
+  /** Leaves a copy; the descriptor stays open until {@link remove} of its name. */
+  add(name: string, fd: number): void {
+    this.#contents.set(name, fd);
+    this.#send({ fields: { FDSTORE: '1', FDNAME: name, FDPOLL: '0' }, fd });
+  }
+
+  /** To be called before the descriptor is closed. */
+  remove(name: string): void {
+    if (!this.#contents.delete(name)) return;
+    this.#queue = this.#queue.filter(({ fields, fd }) => fd === undefined || fields.FDNAME !== name);
+    this.#send({ fields: { FDSTOREREMOVE: '1', FDNAME: name } });
+  }
+
+  /** Says something else: READY=1. */
+  notify(fields: Readonly<Record<string, string>>): void {
+    this.#send({ fields });
+  }
+
+  /** While the manager's queue is full. */
+  get pollFds(): readonly PollFd[] {
+    const { fd } = this.#socket ?? {};
+    return fd === undefined || this.#queue.length === 0 ? [] : [{ fd, events: POLLOUT }];
+  }
+
+  /** Sends what had to wait. */
+  flush(): void {
+    try {
+      if (this.#queue.length > 0) this.#connect();
+      for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
+        if (this.#socket?.send(first.fields, first.fd === undefined ? [] : [first.fd]) !== true) return;
+        this.#queue.shift();
+      }
+    } catch (err) {
+      if (!this.#isLost) this.#log.warn({ err }, 'the service manager cannot be reached: it keeps no descriptors');
+      this.#isLost = true;
+      this.#queue = [];
+      this.#socket?.[Symbol.dispose]();
+      this.#socket = undefined;
+    }
+  }
+
+  #send(message: Message): void {
+    if (this.#address === undefined) return;
+    this.#queue.push(message);
+    this.flush();
+  }
+
+  /** One that comes back after having been away gets everything. */
+  #connect(): void {
+    if (this.#socket !== undefined || this.#address === undefined) return;
+    this.#socket = NotifySocket.open(this.#address);
+    if (!this.#isLost) return;
+    this.#isLost = false;
+    const queued = new Set(this.#queue.map(({ fields }) => fields.FDNAME));
+    for (const [name, fd] of this.#contents) {
+      if (!queued.has(name)) this.#queue.push({ fields: { FDSTORE: '1', FDNAME: name, FDPOLL: '0' }, fd });
+    }
+  }
+}
