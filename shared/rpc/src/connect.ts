@@ -150,6 +150,14 @@ async function untilReady(
   });
 }
 
+/** Cancels a call once the caller's signal is aborted, until it is disposed of. */
+function cancelOnAbort(call: { cancel(): void }, signal: AbortSignal | undefined): Disposable {
+  const cancel = () => call.cancel();
+  if (signal?.aborted === true) cancel();
+  else signal?.addEventListener('abort', cancel, { once: true });
+  return { [Symbol.dispose]: () => signal?.removeEventListener('abort', cancel) };
+}
+
 async function unaryCall(
   grpc: GrpcClient,
   method: MethodShape,
@@ -158,19 +166,15 @@ async function unaryCall(
   call: CallOptions,
 ): Promise<unknown> {
   const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
-  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const done = (error: ServiceError | null, value?: unknown) => {
-    signal?.removeEventListener('abort', cancel);
     if (error === null) resolve(value);
     else reject(toError(error));
   };
   const running = grpc.makeUnaryRequest(method.path, serialize, deserialize, request, metadata, grpcOptions, done);
-  const cancel = () => running.cancel();
-  if (signal?.aborted === true) cancel();
-  else signal?.addEventListener('abort', cancel, { once: true });
-  return promise;
+  using _cancelling = cancelOnAbort(running, call.signal);
+  return await promise;
 }
 
 async function clientStreamCall(
@@ -181,7 +185,6 @@ async function clientStreamCall(
   call: CallOptions,
 ): Promise<unknown> {
   const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
-  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   const running = grpc.makeClientStreamRequest(
@@ -192,27 +195,21 @@ async function clientStreamCall(
     grpcOptions,
     (error, value) => (error === null ? resolve(value) : reject(toError(error))),
   );
-  const cancel = () => running.cancel();
-  if (signal?.aborted === true) cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  using _cancelling = cancelOnAbort(running, call.signal);
   const settled = promise.then(
     () => {},
     () => {},
   );
-  try {
-    const sent = sendAll(requests, running, settled).catch((error: unknown) => {
-      cancel();
-      throw error;
-    });
-    sent.catch(() => {});
-    // The answer may come before everything is sent; a failure to produce the requests wins over the cancellation.
-    return await Promise.race([promise, sent.then(() => promise)]).catch(async (error: unknown) => {
-      await Promise.race([sent, settled]);
-      throw error;
-    });
-  } finally {
-    signal?.removeEventListener('abort', cancel);
-  }
+  const sent = sendAll(requests, running, settled).catch((error: unknown) => {
+    running.cancel();
+    throw error;
+  });
+  sent.catch(() => {});
+  // The answer may come before everything is sent; a failure to produce the requests wins over the cancellation.
+  return await Promise.race([promise, sent.then(() => promise)]).catch(async (error: unknown) => {
+    await Promise.race([sent, settled]);
+    throw error;
+  });
 }
 
 async function* serverStreamCall(
@@ -223,20 +220,16 @@ async function* serverStreamCall(
   call: CallOptions,
 ): AsyncGenerator<unknown> {
   const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
-  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const running = grpc.makeServerStreamRequest(method.path, serialize, deserialize, request, metadata, grpcOptions);
   running.on('error', () => {}); // One that comes after the loop was left has no other listener.
-  const cancel = () => running.cancel();
-  if (signal?.aborted === true) cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  using _cancelling = cancelOnAbort(running, call.signal);
   try {
     for await (const message of running) yield message;
   } catch (error) {
     throw toError(error as ServiceError);
   } finally {
-    signal?.removeEventListener('abort', cancel);
-    cancel();
+    running.cancel();
   }
 }
 
@@ -248,7 +241,6 @@ async function* bidiCall(
   call: CallOptions,
 ): AsyncGenerator<unknown> {
   const { serialize, deserialize, metadata, grpcOptions, toError } = prepare(method, options, call);
-  const { signal } = call;
   await untilReady(grpc, options, grpcOptions);
   const running: ClientDuplexStream<unknown, unknown> = grpc.makeBidiStreamRequest(
     method.path,
@@ -258,14 +250,12 @@ async function* bidiCall(
     grpcOptions,
   );
   running.on('error', () => {}); // As above.
-  const cancel = () => running.cancel();
-  if (signal?.aborted === true) cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  using _cancelling = cancelOnAbort(running, call.signal);
   const { promise: over, resolve: end } = Promise.withResolvers<void>();
   let failure: { error: unknown } | undefined;
   sendAll(requests, running, over).catch((error: unknown) => {
     failure = { error };
-    cancel();
+    running.cancel();
   });
   try {
     for await (const message of running) yield message;
@@ -273,8 +263,7 @@ async function* bidiCall(
     throw failure === undefined ? toError(error as ServiceError) : failure.error;
   } finally {
     end();
-    signal?.removeEventListener('abort', cancel);
-    cancel();
+    running.cancel();
   }
 }
 
