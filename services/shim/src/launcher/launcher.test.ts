@@ -68,8 +68,10 @@ for (const mode of ['fork', 'spawn'] as const) {
 }
 
 async function startLauncher(env: NodeJS.ProcessEnv = {}): Promise<LauncherProcess> {
-  const launcher = new LauncherProcess();
+  await using stack = new AsyncDisposableStack();
+  const launcher = stack.use(new LauncherProcess());
   await launcher.start(env);
+  stack.move();
   return launcher;
 }
 

@@ -24,7 +24,8 @@ export function enterReadOnlyBinary(nodeFlags: readonly string[] = []): string |
     delete process.env[stageVariable];
     return stage === 'read-only' ? undefined : stage;
   }
-  for (const fd of [0, 1, 2, 3]) keepOpen(fd);
+  const passed = Number(process.env.LISTEN_FDS ?? '0');
+  for (let fd = 0; fd < 3 + passed; fd++) keepOpen(fd);
   const argv = [process.execPath, ...process.execArgv, ...nodeFlags, ...process.argv.slice(1)];
   const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
   try {
@@ -43,7 +44,7 @@ function openReadOnlyCopy(path: string): number {
   return mountFd;
 }
 
-/** Node.js marks descriptors 0 to 2 close-on-exec; 3 is the listening socket, if there is one. */
+/** Node.js marks what it finds open at its start close-on-exec. From 3 on is what the service manager has passed. */
 function keepOpen(fd: number): void {
   try {
     setCloseOnExec(fd, false);

@@ -25,8 +25,12 @@ const entry = fileURLToPath(new URL('./test-launcher.ts', import.meta.url));
 /** What a shim of the tests writes down when it serves. */
 export interface Seen {
   readonly pid: number;
+  /** All that it had open at its start. */
   readonly fds: readonly string[];
+  /** What it was given, by name. */
   readonly kept: Readonly<Record<string, string>>;
+  /** What it wants to have kept. */
+  readonly held: readonly string[];
   readonly requestId: string;
   readonly forkMode: string;
   readonly adopt: boolean;
@@ -116,9 +120,9 @@ export class LauncherProcess implements AsyncDisposable {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** Looks again and again, for ten seconds. */
+  /** Looks again and again, for a minute: the machine may be busy. */
   async waitUntil(isSo: () => boolean, what: string): Promise<void> {
-    for (let i = 0; i < 500; i++) {
+    for (const deadline = performance.now() + 60_000; performance.now() < deadline; ) {
       if (isSo()) return;
       await sleep(20);
     }

@@ -48,10 +48,11 @@ export async function runShim(options: RunShimOptions): Promise<void> {
   const pid = getpid();
   const seen = { fds: await describeFds(readyFd), requestId, forkMode, adopt, replaces, kept: namesOf(fds), pid };
   const { initPid, kept } = adopt ? { initPid: recordedInit(shimDir), kept: fds } : makeContainer(shimDir, behaviour);
+  const held = Object.values(namesOf(kept));
   const startTime = findProcess(pid)!.startTime;
   const initStartTime = findProcess(initPid)?.startTime;
   writeWhole(shimDir, 'shim.json', { pid, startTime, run: String(run), initPid, initStartTime, warnings: ['one'] });
-  writeWhole(shimDir, 'seen.json', seen);
+  writeWhole(shimDir, 'seen.json', { ...seen, held });
   const keptDescriptors = adopt ? [] : Object.keys(kept);
   const value = { shimPid: pid, initPid, warnings: ['one'], keptDescriptors };
   answer(readyFd, LauncherReply.fromPartial({ reply: { $case: 'launch', value } }), adopt ? [] : Object.values(kept));
@@ -73,7 +74,7 @@ function makeContainer(shimDir: string, behaviour: Behaviour): Served {
   return { initPid, kept: { stdin } };
 }
 
-/** Lines in `type` go to the container's input; `close` closes it. Over once init is gone, or `leave` is there. */
+/** Lines in `type` go to the container's input; `close` closes it. Over once init is gone. */
 async function untilOver(shimDir: string, initPid: number, stdin: number | undefined): Promise<void> {
   let isOpen = stdin !== undefined;
   while (!hasEnded(initPid)) {
@@ -113,7 +114,7 @@ function writeWhole(shimDir: string, name: string, content: object): void {
   renameSync(join(shimDir, `${name}.new`), join(shimDir, name));
 }
 
-/** What each descriptor is that the shim was given. */
+/** What each descriptor is. */
 function namesOf(fds: Readonly<Record<string, number>>): Record<string, string> {
   return Object.fromEntries(Object.entries(fds).map(([name, fd]) => [name, readlinkSync(`/proc/self/fd/${fd}`)]));
 }
