@@ -52,6 +52,9 @@ export interface LauncherOptions {
   readonly launchTimeoutMs?: number;
 }
 
+/** Of a rehearsal, which serves nobody. */
+const nothingPassed: PassedDescriptors = { listenFd: -1, stored: new Map(), notifyAddress: undefined };
+
 /** The launcher's whole life; and its template's; and, in each child of that, a shim's. */
 export async function runLauncher(options: LauncherOptions): Promise<void> {
   const { loadShim, warmUp, shimMain, binaryProblem } = options;
@@ -60,14 +63,19 @@ export async function runLauncher(options: LauncherOptions): Promise<void> {
   setChildSubreaper(true);
   const log = createLogger({ service: 'launcher', level: process.env.FLOTILLA_LOG ?? 'info' });
   if (binaryProblem !== undefined) log.warn({ problem: binaryProblem }, 'binary is not protected from containers');
-  const passed = takePassedDescriptors(process.env);
+  // An upgrade wants to know whether this code can run here, before the launcher that works is asked to stop.
+  const isRehearsal = process.env.FLOTILLA_REHEARSE === '1';
+  const passed = isRehearsal ? nothingPassed : takePassedDescriptors(process.env);
   const problem = await findForkProblem(process.env);
   if (problem !== undefined) {
+    if (isRehearsal) process.exit(0);
     log.warn({ problem }, 'shims are started instead of forked');
     return serve(new SpawnStarter(shimMain, problem), log, passed, options);
   }
   const code = await loadShim();
   await warmUp(log);
+  // By the normal way out, which leaves what was compiled for the launcher that comes.
+  if (isRehearsal) process.exit(0);
   await compactTemplate(log);
   const template = TemplateProcess.start([passed.listenFd, ...passed.stored.values()]);
   if (!(template instanceof TemplateProcess)) return becomeShim(template, code, log);
