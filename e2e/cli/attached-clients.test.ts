@@ -89,7 +89,7 @@ async function killShim(container: string): Promise<void> {
   });
 }
 
-test('attached clients get every byte once while their shim, the api and the supervisor are killed', async () => {
+test('attached clients and followers get every byte once while their shim, the api and the supervisor are killed', async () => {
   const stop = join(engine.folders.folder, 'stop');
   mkdirSync(stop);
   const flags = ['--network', 'none', '-v', `${stop}:/stop`];
@@ -99,7 +99,11 @@ test('attached clients get every byte once while their shim, the api and the sup
   await terminal.sees('out 50\r\n');
   using attached = new Client('attach', 'plain');
   await attached.sees('out ');
-  const clients = [plain, terminal, attached];
+  using logs = new Client('logs', '--follow', 'plain');
+  using waiting = new Client('wait', 'plain');
+  using events = new Client('events', '--filter', 'container=plain', '--format', '{{.action}}');
+  await logs.sees('out 50\n');
+  const clients = [plain, terminal, attached, logs];
   const goOn = async () => {
     const before = clients.map(({ stdout }) => stdout.length);
     await waitFor(
@@ -115,9 +119,15 @@ test('attached clients get every byte once while their shim, the api and the sup
   await Promise.all([killShim('plain'), engine.killAndAwait('api', 'supervisor')]);
   await goOn();
   writeFileSync(join(stop, 'now'), '');
-  for (const client of clients) assert.equal(await client.code(), 7, client.stderr);
+  for (const client of [plain, terminal, attached]) assert.equal(await client.code(), 7, client.stderr);
+  assert.equal(await logs.code(), 0);
+  assert.equal(await waiting.code(), 0, waiting.stderr);
+  assert.equal(waiting.stdout, '7\n');
+  await events.sees('die\n');
   assertNumbered(plain.stdout, 'out', 0);
   assertNumbered(plain.stderr, 'err', 0);
+  assertNumbered(logs.stdout, 'out', 0);
+  assertNumbered(logs.stderr, 'err', 0);
   assertNumbered(terminal.stdout, 'out', 0);
   assertNumbered(terminal.stdout, 'err', 0);
   assertNumbered(attached.stdout, 'out');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlotillaError } from '@flotilla/errors';
 import { connectEngine, engineAddress } from './connect-engine.ts';
-import { retryWhileUnavailable } from './retry-while-unavailable.ts';
+import { isLost, retryWhileUnavailable } from './retry-while-unavailable.ts';
 
 const addresses: readonly (readonly [env: NodeJS.ProcessEnv, address: string])[] = [
   [{}, 'unix:///run/flotilla/api.sock'],
@@ -65,3 +65,13 @@ test('what nobody answered in time is not asked again where only a lost answer i
   await assert.rejects(() => retryWhileUnavailable(call, { onlyLost: true }), overdue);
   assert.equal(calls, 1);
 });
+
+for (const [what, error, lost] of [
+  ['a connection that broke', away, true],
+  ['a service that stops', new FlotillaError('unavailable', 'bye', { reason: 'SERVICE_STOPPING' }), true],
+  ['NATS that is away', new FlotillaError('unavailable', 'no', { reason: 'NATS_UNREACHABLE' }), false],
+  ['a refusal', new FlotillaError('not_found', 'no', { reason: 'SERVICE_UNAVAILABLE' }), false],
+] as const) {
+  test(`${what} ${lost ? 'leaves' : 'does not leave'} a call that was under way`, () =>
+    assert.equal(isLost(error), lost));
+}

@@ -6,4 +6,4 @@ export {
   engineAddress,
   type KeeperClient,
 } from './connect-engine.ts';
-export { isUnavailable, type RetryOptions, retryWhileUnavailable } from './retry-while-unavailable.ts';
+export { isLost, isUnavailable, type RetryOptions, retryWhileUnavailable } from './retry-while-unavailable.ts';

@@ -6,6 +6,13 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof FlotillaError && error.code === 'unavailable';
 }
 
+/** Whether the engine had taken a call, or a stream, and then went away, unlike one that nobody took in time. */
+export function isLost(error: unknown): boolean {
+  return isUnavailable(error) && !isOverdue(error) && ownReasons.includes((error as FlotillaError).reason);
+}
+
+const ownReasons = ['SERVICE_UNAVAILABLE', 'SERVICE_STOPPING'];
+
 export interface RetryOptions {
   readonly signal?: AbortSignal;
   /** For how long it is tried again while nobody takes it; 30 s when absent. */

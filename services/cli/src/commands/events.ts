@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Engine, isUnavailable } from '@flotilla/client';
+import { type Engine, isLost, isUnavailable } from '@flotilla/client';
 import { invalidField } from '@flotilla/errors';
 import type { StreamEventsRequest, StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
 import { Command } from 'commander';
@@ -70,7 +70,7 @@ async function* resumedEvents(engine: Engine, first: StreamEventsRequest): Async
       }
       return;
     } catch (error) {
-      const wasThere = request.afterSequence !== 0n || Date.now() - startedAt > settledMs;
+      const wasThere = request.afterSequence !== 0n || isLost(error) || Date.now() - startedAt > settledMs;
       if (!isUnavailable(error) || !wasThere || ++failures > 60) throw error;
       if (request.afterSequence === 0n) request = { sinceUnixNano: BigInt(startedAt) * 1_000_000n, ...request };
     }

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Engine, isUnavailable } from '@flotilla/client';
+import { type Engine, isLost, isUnavailable } from '@flotilla/client';
 import { StreamStatsRequest } from '@flotilla/proto/flotilla/v1/container';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
@@ -83,6 +83,7 @@ async function* resumed(engine: Engine, request: StreamStatsRequest) {
       }
       return;
     } catch (error) {
+      established ||= isLost(error);
       endsAt = Math.min(endsAt, Date.now() + patienceMs);
       if (!isUnavailable(error) || !established || Date.now() > endsAt) throw error;
     }

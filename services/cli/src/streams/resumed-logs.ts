@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Engine, isUnavailable } from '@flotilla/client';
+import { type Engine, isLost, isUnavailable } from '@flotilla/client';
 import type { StreamLogsRequest, StreamLogsResponse } from '@flotilla/proto/flotilla/v1/container';
 
 /** For how long the engine may be away before a log that is followed is given up. */
@@ -21,7 +21,7 @@ export async function* resumedLogs(engine: Engine, first: StreamLogsRequest): As
       }
       return;
     } catch (error) {
-      const wasThere = request.afterCursor !== '' || Date.now() - startedAt > settledMs;
+      const wasThere = request.afterCursor !== '' || isLost(error) || Date.now() - startedAt > settledMs;
       if (!isUnavailable(error) || !wasThere) throw error;
       endsAt = Math.min(endsAt, Date.now() + patienceMs);
       if (Date.now() > endsAt) throw error;

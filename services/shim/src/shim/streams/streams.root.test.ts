@@ -92,6 +92,7 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       client.stdin('hello\n');
       await client.sees('hello\n');
       client.closeStdin();
+      rig.releaseStdin(task.containerId); // as the launcher does when the shim asks it
       await client.done;
       assert.equal(client.exitCode, 0);
     });
@@ -119,6 +120,7 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       again.stdin('four\n');
       await again.sees('four\n');
       again.leave();
+      rig.releaseStdin(once.containerId);
       assert.equal(await once.wait(), 0);
     });
 
