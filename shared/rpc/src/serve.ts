@@ -4,7 +4,8 @@ import { createServer, type Server as NetServer } from 'node:net';
 import process from 'node:process';
 import type { Logger } from '@flotilla/log';
 import { VersionResponse, VersionServiceService } from '@flotilla/proto/flotilla/v1/version';
-import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import { Server as GrpcServer, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js';
+import { isAllowedPeer, refusePeer } from './allowed-peer.ts';
 import { CallTracker, type Implementation, implement } from './implement.ts';
 import { addHealth, addReflection } from './lazy-services.ts';
 import { saveCompileCache } from './save-compile-cache.ts';
@@ -38,17 +39,26 @@ export interface RpcServer extends AsyncDisposable {
  */
 export async function serve(options: ServeOptions): Promise<RpcServer> {
   const { implementations, service, log, drainMs = 5_000 } = options;
-  const grpc = new GrpcServer({ 'grpc.max_receive_message_length': 16 << 20 });
   const calls = new CallTracker();
   const all = [...implementations, versionService(service)];
-  for (const implementation of all) {
-    grpc.addService(toGrpcDefinition(implementation), implementation.bind(log, calls));
-  }
-  const names = all.map(({ name }) => name);
-  addHealth(grpc, names);
-  addReflection(grpc, names);
-  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const listener = createServer((socket) => injector.injectConnection(socket));
+  const open = (interceptors: readonly ServerInterceptor[] = []) => {
+    const grpc = new GrpcServer({ 'grpc.max_receive_message_length': 16 << 20, interceptors: [...interceptors] });
+    for (const implementation of all) {
+      grpc.addService(toGrpcDefinition(implementation), implementation.bind(log, calls));
+    }
+    const names = all.map(({ name }) => name);
+    addHealth(grpc, names);
+    addReflection(grpc, names);
+    return { grpc, injector: grpc.createConnectionInjector(ServerCredentials.createInsecure()) };
+  };
+  const { grpc, injector } = open();
+  let refusing: ReturnType<typeof open> | undefined;
+  const listener = createServer((socket) => {
+    if (isAllowedPeer(socket)) return injector.injectConnection(socket);
+    log.warn({}, 'a peer was refused that is neither root nor our user');
+    refusing ??= open([refusePeer]);
+    refusing.injector.injectConnection(socket);
+  });
   await listen(listener, options);
   const { usePassedSocket: isManaged = true } = options;
   if (isManaged) {
@@ -62,10 +72,13 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
       listener.close();
       calls.stopStreams(service);
       injector.drain(drainMs);
+      refusing?.injector.drain(0);
       // Closed once the last connection is: each goes when its last call is answered, at the latest after drainMs.
       await closed;
-      injector.destroy();
-      grpc.forceShutdown();
+      for (const one of [{ grpc, injector }, ...(refusing === undefined ? [] : [refusing])]) {
+        one.injector.destroy();
+        one.grpc.forceShutdown();
+      }
     },
   };
 }
