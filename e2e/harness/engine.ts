@@ -25,8 +25,11 @@ export class Engine implements AsyncDisposable {
   upOutput = '';
   readonly #before = readHostState();
 
-  private constructor(folders: TestFolders, env: NodeJS.ProcessEnv) {
+  readonly #release: string;
+
+  private constructor(folders: TestFolders, env: NodeJS.ProcessEnv, release: string) {
     this.folders = folders;
+    this.#release = release;
     this.env = {
       ...process.env,
       FLOTILLA_ROOT: folders.root,
@@ -36,9 +39,9 @@ export class Engine implements AsyncDisposable {
     };
   }
 
-  /** Starts one, as `npm run up` does, and waits until it is healthy. */
-  static async start(env: NodeJS.ProcessEnv = {}): Promise<Engine> {
-    const engine = new Engine(makeTestFolders(), env);
+  /** Starts one, as `npm run up` does in the folder of a release, and waits until it is healthy. */
+  static async start(env: NodeJS.ProcessEnv = {}, release: string = projectRoot): Promise<Engine> {
+    const engine = new Engine(makeTestFolders(), env, release);
     try {
       await engine.up();
     } catch (error) {
@@ -52,7 +55,7 @@ export class Engine implements AsyncDisposable {
   /** `npm run up`. */
   async up(): Promise<void> {
     const args = ['deploy/bin/up.ts', '--wait', '150'];
-    this.upOutput = await mustRun(node, args, { env: this.env, cwd: projectRoot, timeoutMs: 200_000 });
+    this.upOutput = await mustRun(node, args, { env: this.env, cwd: this.#release, timeoutMs: 200_000 });
   }
 
   /** `npm run down`. */

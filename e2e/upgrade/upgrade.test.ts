@@ -19,6 +19,7 @@ before(async () => {
   const id = await engine.ok(
     'run',
     '--detach',
+    '--tty',
     demoImage,
     'sh',
     '-c',
@@ -113,9 +114,21 @@ test('no call failed in all that, and the container of before has lost no output
   );
   assert.deepEqual(failures, []);
   assert.equal((await engine.status(witness.id)).initPid, witness.initPid);
-  const lines = (await engine.ok('logs', witness.id)).split('\n');
+  const lines = (await engine.ok('logs', witness.id)).split(/\r?\n/);
   assert.deepEqual(
     lines.map(Number),
     lines.map((_, i) => i),
   );
+});
+
+test('what the keeper keeps outlives its own replacement: a terminal whose shim and launcher are killed at once', async () => {
+  const { shimPid } = await engine.status(witness.id);
+  process.kill(engine.pid('launcher') ?? 0, 'SIGKILL');
+  process.kill(shimPid, 'SIGKILL');
+  const another = async () => {
+    const now = await engine.status(witness.id);
+    return now.shimPid > 0 && now.shimPid !== shimPid && now.initPid === witness.initPid;
+  };
+  await waitFor('another shim has taken over', another, 60_000);
+  assert.equal(await engine.ok('exec', witness.id, 'echo', 'here'), 'here');
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { demoImage, Engine } from '../harness/engine.ts';
 import { ReleaseFolder } from '../harness/release.ts';
@@ -11,11 +12,14 @@ const skip = tag === undefined ? 'no release is tagged yet: there is nothing old
 const names = ['image', 'network', 'launcher', 'supervisor', 'api'] as const;
 
 let engine: Engine;
+/** Whether the last release can be moved from, process by process. */
+let canMove = false;
 let older: ReleaseFolder;
 before(async () => {
   if (tag === undefined) return;
   older = ReleaseFolder.ofTag(tag);
-  engine = await Engine.start();
+  canMove = existsSync(join(older.dir, 'deploy/release.json'));
+  engine = await Engine.start({}, canMove ? older.dir : undefined);
 });
 after(async () => {
   if (tag === undefined) return;
@@ -42,6 +46,16 @@ async function moveTo(name: string, release: string | undefined): Promise<void> 
   const words = readFileSync(`/proc/${engine.pid(name as 'api')}/cmdline`, 'utf8');
   assert.equal(words.includes(older.dir), release !== undefined, `${name} runs ${words.replaceAll('\0', ' ')}`);
 }
+
+test(`an engine of ${tag} is upgraded process by process, and works after each`, { skip }, async (t) => {
+  if (!canMove)
+    return t.skip(`processes of ${tag} cannot be replaced one by one: it says nothing of how they hand over`);
+  await useContainer();
+  for (const name of names) {
+    await moveTo(name, undefined);
+    await useContainer();
+  }
+});
 
 for (const name of names) {
   test(`${name} of ${tag} works with the others of this release`, { skip }, async () => {
