@@ -136,7 +136,7 @@ test('attached clients and followers get every byte once while their shim, the a
   rmSync(stop, { recursive: true });
 });
 
-test('an exec goes on over the death of the api, and ends clearly with that of its shim', async () => {
+test('an exec goes on over the death of the api and an upgrade of its shim, and ends clearly with the death of its shim', async () => {
   await engine.ok('run', '-d', '--name', 'host', '--network', 'none', demoImage, 'sleep', '600');
   using session = new Client('exec', '-i', 'host', 'cat');
   session.type('one\n');
@@ -144,6 +144,9 @@ test('an exec goes on over the death of the api, and ends clearly with that of i
   await engine.killAndAwait('api');
   session.type('two\n');
   await session.sees('two\n');
+  await engine.ok('service', 'upgrade', 'shim', 'host');
+  session.type('after the upgrade\n');
+  await session.sees('after the upgrade\n');
   session.endInput();
   assert.equal(await session.code(), 0, session.stderr);
   using lost = new Client('exec', '-i', 'host', 'cat');
