@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { isErrno } from '@flotilla/linux';
+import { getpid, isErrno } from '@flotilla/linux';
 
 /** How a task ended: `exit.json` in the container's state folder, in the manner of proto3 JSON (64-bit numbers as text). */
 export interface ExitRecord {
@@ -17,10 +17,14 @@ export interface ExitRecord {
 
 const fileName = 'exit.json';
 
-/** Writes the record so that a crash at any moment leaves either no record or a whole one. */
+/**
+ * Writes the record so that a crash at any moment leaves either no record or a whole one, also when shim and launcher do so
+ * at once.
+ */
 export function writeExitRecord(stateDir: string, record: ExitRecord): void {
   const path = join(stateDir, fileName);
-  const fd = openSync(`${path}.new`, 'w', 0o600);
+  const whole = `${path}.${getpid()}`;
+  const fd = openSync(whole, 'w', 0o600);
   try {
     const { run, exitedAtUnixNano, ...rest } = record;
     writeSync(fd, JSON.stringify({ ...rest, run: String(run), exitedAtUnixNano: String(exitedAtUnixNano) }));
@@ -28,7 +32,7 @@ export function writeExitRecord(stateDir: string, record: ExitRecord): void {
   } finally {
     closeSync(fd);
   }
-  renameSync(`${path}.new`, path);
+  renameSync(whole, path);
 }
 
 /** The last run's record; `undefined` when there is none. */

@@ -9,6 +9,8 @@ export interface ShimFile {
   readonly startTime: number;
   readonly run: string;
   readonly initPid: number;
+  /** Of init; absent when it was gone already, and in files of earlier releases. */
+  readonly initStartTime?: number;
 }
 
 /** Undefined when no shim has made a container in this folder, or what it wrote is not whole. */
@@ -25,10 +27,14 @@ export function isShimAlive({ pid, startTime }: ShimFile): boolean {
   return isSameProcess(pid, startTime);
 }
 
-/** Init has no start time in the file, but is younger than its shim: a reused pid of an earlier boot is not. */
-export function isInitAlive({ initPid, startTime }: ShimFile): boolean {
+/**
+ * Init is known by its start time. Without one in the file it is younger than the shim that made it, which a process with a
+ * reused pid need not be; a shim that has adopted a container is younger than its init.
+ */
+export function isInitAlive({ initPid, initStartTime, startTime }: ShimFile): boolean {
   const init = findProcess(initPid);
-  return init !== undefined && !'ZX'.includes(init.state) && init.startTime >= startTime;
+  if (init === undefined || 'ZX'.includes(init.state)) return false;
+  return initStartTime === undefined ? init.startTime >= startTime : init.startTime === initStartTime;
 }
 
 /** Sends a signal to init without its shim. False when it is gone. */
