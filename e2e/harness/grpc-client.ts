@@ -52,6 +52,25 @@ export class GrpcClient implements Disposable {
     return answers;
   }
 
+  /** A call with a stream of answers, until it ends or `signal` does. */
+  async *stream(service: string, method: string, request: Message, signal?: AbortSignal): AsyncGenerator<Message> {
+    const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
+    const stream = this.#client.makeServerStreamRequest<object, object>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+    );
+    const cancel = () => stream.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      for await (const answer of stream) yield answer as Message;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+      stream.cancel();
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#client.close();
   }

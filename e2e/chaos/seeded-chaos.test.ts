@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runChaos } from './chaos.ts';
+import { faultKinds, planFaults, victims } from './faults.ts';
+import { wrongNumbers } from './lasting-containers.ts';
+
+const plan = { seed: 3, durationMs: 20_000, rate: 1, kinds: faultKinds, victims } as const;
+
+test('a seed alone decides what happens when', () => {
+  assert.deepEqual(planFaults(plan), planFaults(plan));
+  assert.notDeepEqual(planFaults(plan), planFaults({ ...plan, seed: 4 }));
+});
+
+test('a gap, a double and silence in numbered output are found', () => {
+  assert.deepEqual(wrongNumbers('o 0\no 1\r\no 2\n', 'o'), []);
+  for (const text of ['', 'o 0\no 2\n', 'o 0\no 1\no 1\n', 'o 1\no 2\n'])
+    assert.equal(wrongNumbers(text, 'o').length, 1);
+});
+
+test('twenty seconds of faults in all processes: nothing is lost, doubled, forgotten or left behind', async () => {
+  const { violations, faults } = await runChaos({ ...plan, containers: 8, clients: 3 });
+  assert.ok(faults.size > 0, 'nothing was broken');
+  assert.deepEqual(violations, []);
+});
