@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import process from 'node:process';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { nowUnixNano } from './clock.ts';
 import { POLLIN, SIGCHLD, SIGKILL, SIGTERM } from './constants.ts';
 import { getCapabilities } from './credentials.ts';
@@ -128,4 +131,24 @@ test('the clock has more than microseconds and agrees with Date', () => {
   const values = Array.from({ length: 100 }, nowUnixNano);
   assert.ok(values.some((value) => value % 1000n !== 0n));
   assert.ok(Math.abs(Number(nowUnixNano() / 1_000_000n) - Date.now()) < 1_000);
+});
+
+test('of a dead child that has not been reaped it is known whether it had executed a program', async () => {
+  const url = (file: string) => JSON.stringify(new URL(file, import.meta.url));
+  const script = `
+    const { fork } = await import(${url('./fork.ts')});
+    const { exitNow, hasExecuted, waitpid } = await import(${url('./process.ts')});
+    const { spawn } = await import('node:child_process');
+    const forked = fork();
+    if (forked === 0) exitNow(134);
+    waitpid(forked, { noReap: true });
+    const { pid } = spawn('/bin/true');
+    waitpid(pid, { noReap: true });
+    console.log(JSON.stringify([hasExecuted(forked), hasExecuted(pid), hasExecuted(process.pid)]));
+    waitpid(forked);
+    console.log(hasExecuted(forked));
+  `;
+  const flags = ['--single-threaded', '--v8-pool-size=0', '--input-type=module', '--eval', script];
+  const { stdout } = await promisify(execFile)(process.execPath, flags);
+  assert.equal(stdout, '[false,true,true]\nfalse\n');
 });

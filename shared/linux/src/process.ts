@@ -153,6 +153,24 @@ export function findProcess(pid: number): ProcessStat | undefined {
   return { pid, state: fields[0]!, parentPid: Number(fields[1]), startTime: Number(fields[19]) };
 }
 
+/** PF_FORKNOEXEC of the kernel: forked, but has not executed a program. */
+const forkedOnly = 0x40;
+
+/**
+ * Whether a forked process, be it dead but not yet reaped, has executed a program since: field 9 of proc_pid_stat(5). False
+ * for one that is gone.
+ */
+export function hasExecuted(pid: number): boolean {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const flags = text.slice(text.lastIndexOf(')') + 2).split(' ')[6];
+    return (Number(flags) & forkedOnly) === 0;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return false;
+    throw error;
+  }
+}
+
 /** Whether the process that had this pid and start time is still alive. */
 export function isSameProcess(pid: number, startTime: number): boolean {
   const found = findProcess(pid);

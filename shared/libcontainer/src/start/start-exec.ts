@@ -7,6 +7,7 @@ import {
   CLONE_NEWUSER,
   CLONE_NEWUTS,
   closeFd,
+  hasExecuted,
 } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import type { ContainerCgroup } from '../cgroup/container-cgroup.ts';
@@ -84,7 +85,8 @@ function startOnce(options: ExecOptions): StartedExec {
     const ready = parent.receive();
     if (ready?.type !== 'ready') throw endedEarly();
     consoleFd = parent.takeFd();
-    if (!release(parent)) throw endedEarly();
+    // The channel's end says that it executed its program, or that it died on the way there.
+    if (!release(parent) || !hasExecuted(child.pid)) throw endedEarly();
     return { ...child, consoleFd, warnings: ready.warnings };
   } catch (error) {
     if (child) discard(child);
