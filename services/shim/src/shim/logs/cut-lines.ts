@@ -9,6 +9,7 @@ export type TakeLines = (lines: Uint8Array, atUnixNano: bigint) => void;
 /**
  * Cuts output where entries of a log end, as JsonLogEncoder does. Returns how many bytes were taken: an unfinished line
  * waits, unless it is longer than 16 KiB or its stream has ended. All pieces of a line carry the time of the first.
+ * When `take` throws, `line` is as it was before what it was given then.
  */
 export function cutLines({ data, atUnixNano, line, ended }: LogPiece, take: TakeLines): number {
   let at = 0;
@@ -18,8 +19,8 @@ export function cutLines({ data, atUnixNano, line, ended }: LogPiece, take: Take
     // The end of a line that was begun has a time of its own, so it is taken alone.
     const nl = continued === 0n ? data.lastIndexOf(newline, limit - 1) : data.subarray(0, limit).indexOf(newline, at);
     if (nl >= at) {
-      line.continuedAtUnixNano = 0n;
       take(data.subarray(at, nl + 1), continued || atUnixNano);
+      line.continuedAtUnixNano = 0n;
       at = nl + 1;
       continue;
     }
@@ -27,8 +28,8 @@ export function cutLines({ data, atUnixNano, line, ended }: LogPiece, take: Take
     if (!isFull && !ended) break;
     const piece = data.subarray(at, limit);
     const length = isFull ? wholeCharacters(piece) : piece.length;
+    take(piece.subarray(0, length), continued || atUnixNano);
     line.continuedAtUnixNano = continued || atUnixNano;
-    take(piece.subarray(0, length), line.continuedAtUnixNano);
     at += length;
   }
   return at;

@@ -32,10 +32,20 @@ export class DaemonLog implements LogDriver {
     return { file: 0n, offset: this.#next };
   }
 
+  /** Takes what it could send; throws when that is nothing. */
   write({ stream, ...piece }: LogPiece): number {
-    return cutLines({ stream, ...piece }, (lines, atUnixNano) =>
-      eachLine(lines, (text, isWhole) => this.#send({ stream, text, isWhole, atUnixNano, ordinal: this.#next })),
-    );
+    let taken = 0;
+    try {
+      return cutLines({ stream, ...piece }, (lines, atUnixNano) =>
+        eachLine(lines, (text, isWhole) => {
+          this.#send({ stream, text, isWhole, atUnixNano, ordinal: this.#next });
+          taken += text.length + (isWhole ? 1 : 0);
+        }),
+      );
+    } catch (error) {
+      if (taken === 0) throw error;
+      return taken;
+    }
   }
 
   writeAgain(piece: LogPiece, { offset }: LogPlace): number {

@@ -37,7 +37,7 @@ export interface LogDriver extends Disposable {
   readonly place: LogPlace;
   /**
    * Logs whole lines, and pieces of lines that are longer than 16 KiB; with `ended` all there is. Returns how many bytes it
-   * took: what is left is given again, with more behind it. Throws when they cannot be kept now (ENOSPC): the same piece is
+   * took: what is left is given again, with more behind it; less than whole lines only when it could not take more now. Throws when they cannot be kept now (ENOSPC): the same piece is
    * then given again by `writeAgain`, so part of it may be there already.
    */
   write(piece: LogPiece): number;

@@ -117,6 +117,18 @@ test('beyond that the oldest is dropped, a line says how much, and the process w
   rig.checkNothingIsMissing();
 });
 
+test('a driver that takes a little at a time gets everything', async () => {
+  using rig = new Rig(0);
+  const { write } = rig.driver;
+  rig.driver.write = (piece) => {
+    if (rig.driver.failure !== undefined) return write.call(rig.driver, piece);
+    const lineEnd = piece.data.indexOf(0x0a, 2_000) + 1 || piece.data.length;
+    return write.call(rig.driver, { ...piece, data: piece.data.subarray(0, lineEnd) });
+  };
+  rig.write(2_000);
+  assert.equal(rig.driver.logged.stdout, rig.written);
+});
+
 test('a shim that takes over while output is dropped goes on where the other was', async () => {
   using rig = new Rig(512 * 1024);
   rig.write(1_000);

@@ -98,10 +98,12 @@ export class OutputLog {
       }
       await sleep(pauseMs);
       if (this.#isClosed) return;
+      const { offset } = this.#options.driver.place;
       try {
         this.#writeAgain();
         for (const stream of ['stdout', 'stderr'] as const) this.#logRest(stream);
       } catch {
+        if (this.#options.driver.place.offset !== offset) pauseMs = firstRetryMs;
         continue;
       }
       this.#isBlocked = false;
@@ -149,7 +151,9 @@ export class OutputLog {
       const intent = { stream, ended, end, atUnixNano: now(), place: driver.place, droppedBytes };
       ledger.recordIntent(this.#places, intent);
       const taken = this.#log(intent, data, (piece) => driver.write(piece));
-      if (taken === 0 || end === journal.end) return; // what is left is the beginning of a line
+      if (taken === 0 && droppedBytes === 0) return;
+      // What is left is the beginning of a line; a driver that took less than that has more to take, or throws.
+      if (end === journal.end && taken >= (ended ? data.length : data.lastIndexOf(newline) + 1)) return;
     }
   }
 

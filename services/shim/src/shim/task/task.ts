@@ -16,6 +16,7 @@ import { within } from './within.ts';
 
 /** Output of a process that cannot be killed may never end. */
 const drainMs = 5_000;
+const shortestSettleMs = 1_000;
 const attachmentMs = 1_000;
 const deleteMs = 10_000;
 /** How long a task that was reported waits for its removal. */
@@ -173,8 +174,11 @@ export class Task {
     const exitCode = this.#failedStart ?? known.exitCode;
     const ended: TaskExit = { ...known, exitCode, oomKilled: this.#wasOomKilled() };
     if (this.#options.init.cgroup.isPopulated()) this.#killAll();
+    const drainUntil = performance.now() + drainMs;
     await streams.drain(drainMs);
-    if (!(await output.settle(drainMs))) log.error({}, 'the last of the output could not be logged and is lost');
+    // A log daemon that hangs must not hold up whoever waits for the exit, having held up the output already.
+    if (!(await output.settle(Math.max(shortestSettleMs, drainUntil - performance.now()))))
+      log.error({}, 'the last of the output could not be logged and is lost');
     this.#record(ended, signal);
     reaper.reapInit();
     streams.finish(exit.exitCode);
