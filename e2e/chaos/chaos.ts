@@ -72,7 +72,9 @@ async function loadAndBreak(engine: Engine, plan: ChaosPlan, violations: string[
   }
   const ids = [...lasting.map(({ id }) => id), ...passed.ids];
   const events = await settledEvents(engine, ids);
-  await waitFor('gRPC tells the last event', () => (told.seen.at(-1)?.sequence ?? 0) >= events.length).catch(() => {});
+  await waitFor('gRPC tells the last event', () => told.seen.at(-1)?.sequence === events.at(-1)?.sequence).catch(
+    () => {},
+  );
   await told.stop();
   violations.push(...passed.wrong, ...calls.failures, ...wrongEvents(events, ids), ...wrongCopy(events, told));
   return { faults, calls, passed, events: events.length };

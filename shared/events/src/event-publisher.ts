@@ -106,7 +106,7 @@ export class EventPublisher implements AsyncDisposable {
     try {
       if (this.#stopped.signal.aborted) return;
       const manager = await nats.jetstreamManager();
-      await ensureEventStream(manager);
+      await ensureEventStream(manager, nats.info?.version ?? '');
       await this.#forgetDelivered(manager);
       await this.#publishAll(nats, nats.jetstream());
     } finally {

@@ -172,3 +172,61 @@ test('while NATS is away a reader is told so', async () => {
   await assert.rejects(read({}, 1), { reason: 'NATS_UNREACHABLE' });
   await startNats();
 });
+
+async function allStored(): Promise<string[]> {
+  const nats = await connectNats(url());
+  const { messages } = (await (await nats.jetstreamManager()).streams.info(eventStream)).state;
+  await nats.close();
+  return messages === 0 ? [] : (await read({}, messages)).map(({ event }) => event?.attributes.n ?? '');
+}
+
+const losses: readonly (readonly [string, () => Promise<void>])[] = [
+  [
+    'its stream is deleted',
+    async () => {
+      const nats = await connectNats(url());
+      await (await nats.jetstreamManager()).streams.delete(eventStream);
+      await nats.close();
+    },
+  ],
+  [
+    'its folder is wiped while it is down',
+    async () => {
+      await killNats();
+      rmSync(join(folder, 'nats'), { recursive: true });
+      await startNats();
+    },
+  ],
+];
+for (const [what, lose] of losses) {
+  test(`NATS loses its data (${what}): what waits and what comes arrives once, an old place is refused`, async () => {
+    const { publisher, outbox } = publish();
+    publisher.start();
+    for (let i = 0; i < 5; i++) announce(publisher, 'start', { n: `before ${i}` });
+    await drained(outbox);
+    const old = (await read({ labels: ['n=before 4'] }, 1))[0]!.sequence;
+    await publisher[Symbol.asyncDispose]();
+
+    for (let i = 0; i < 3; i++) announce(publisher, 'start', { n: `waiting ${i}` });
+    await lose();
+    const next = publish();
+    next.publisher.start();
+    announce(next.publisher, 'start', { n: 'new 0' });
+    await drained(next.outbox);
+    assert.deepEqual(await allStored(), ['waiting 0', 'waiting 1', 'waiting 2', 'new 0']);
+    await assert.rejects(read({ afterSequence: old }, 1), { reason: 'EVENT_SEQUENCE_EXPIRED' });
+    await next.publisher[Symbol.asyncDispose]();
+  });
+}
+
+test('a publisher that is at work when the stream is deleted makes it again', async () => {
+  const { publisher, outbox } = publish();
+  publisher.start();
+  announce(publisher, 'start', { n: 'first' });
+  await drained(outbox);
+  await losses[0]![1]();
+  for (let i = 0; i < 3; i++) announce(publisher, 'start', { n: `after ${i}` });
+  await drained(outbox);
+  assert.deepEqual(await allStored(), ['after 0', 'after 1', 'after 2']);
+  await publisher[Symbol.asyncDispose]();
+});

@@ -1,6 +1,12 @@
 import { FlotillaError } from '@flotilla/errors';
 import { Event, type StreamEventsRequest, StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
-import { type ConsumerMessages, DeliverPolicy, type NatsConnection, type OrderedConsumerOptions } from 'nats';
+import {
+  type ConsumerMessages,
+  DeliverPolicy,
+  type NatsConnection,
+  type OrderedConsumerOptions,
+  type StreamState,
+} from 'nats';
 import { connectNats, natsUnreachable } from './connect-nats.ts';
 import { matchesFilters } from './event-filter.ts';
 import { ensureEventStream, eventStream, typeSubject } from './event-stream.ts';
@@ -26,10 +32,15 @@ export async function* streamEvents(options: StreamEventsOptions): AsyncGenerato
   });
   try {
     const manager = await nats.jetstreamManager();
-    await ensureEventStream(manager);
+    await ensureEventStream(manager, nats.info?.version ?? '');
     const { state } = await manager.streams.info(eventStream);
-    if (request.afterSequence !== 0n && request.afterSequence + 1n < BigInt(state.first_seq)) {
-      throw sequenceExpired(request.afterSequence, state.first_seq);
+    // Behind the last one there is nothing to resume: the history was lost, and the sequences began anew.
+    const { afterSequence } = request;
+    if (
+      afterSequence !== 0n &&
+      (afterSequence + 1n < BigInt(state.first_seq) || afterSequence > BigInt(state.last_seq))
+    ) {
+      throw sequenceExpired(afterSequence, state);
     }
     if (request.untilUnixNano !== undefined && state.messages === 0 && isPast(request.untilUnixNano)) return;
     const consumer = await nats.jetstream().consumers.get(eventStream, startOf(request, state.last_seq));
@@ -95,13 +106,13 @@ function isPast(unixNano: bigint): boolean {
   return millisecondsUntil(unixNano) === 0;
 }
 
-function sequenceExpired(after: bigint, first: number): FlotillaError {
+function sequenceExpired(after: bigint, { first_seq: first, last_seq: last }: StreamState): FlotillaError {
   return new FlotillaError(
     'out_of_range',
-    `events after sequence ${after} are no longer stored; the oldest is ${first}`,
+    `what came after event ${after} is not stored; stored are ${first} to ${last}`,
     {
       reason: 'EVENT_SEQUENCE_EXPIRED',
-      metadata: { afterSequence: String(after), firstSequence: String(first) },
+      metadata: { afterSequence: String(after), firstSequence: String(first), lastSequence: String(last) },
     },
   );
 }
