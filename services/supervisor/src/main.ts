@@ -17,6 +17,7 @@ import { NetworkClient } from './adapters/network-client.ts';
 import { ShimClients } from './adapters/shim-clients.ts';
 import { configSchema } from './config.ts';
 import type { Engine } from './domain/engine.ts';
+import { ExitFiles } from './domain/exit-files.ts';
 import { HealthMonitor } from './domain/health/health-monitor.ts';
 import { KeyedQueue } from './domain/keyed-queue.ts';
 import { reconcile } from './domain/reconcile.ts';
@@ -108,10 +109,12 @@ const implementations = [
   execService(engine),
   supervisorService(engine),
 ];
+const exitFiles = stack.use(new ExitFiles(engine));
 stack.use(await serve({ socketPath: listen, implementations, service: 'supervisor', log }));
 log.info({ listen, containers: [...repository.all()].length }, 'ready');
 await terminated;
 log.info({}, 'stopping');
+exitFiles.start();
 await stack.disposeAsync();
 // A connection that a library left behind must not keep a process alive that has stopped listening.
 process.exit(0);

@@ -4,6 +4,8 @@ import { ListContainersRequest } from '@flotilla/proto/flotilla/v1/container';
 import { withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodes } from '../failure.ts';
 
+const gone = ['CONTAINER_NOT_RUNNING', 'CONTAINER_NOT_FOUND', 'TASK_NOT_RUNNING'];
+
 /** Has new shims of the launcher's code take containers over, one after the other; without names, all that run. */
 export async function upgradeShims(containers: readonly string[]): Promise<void> {
   await withEngine(async (engine) => {
@@ -20,7 +22,7 @@ export async function upgradeShims(containers: readonly string[]): Promise<void>
         process.stdout.write(`${container} has shim ${shimPid} instead of ${replacedPid}\n`);
       } catch (error) {
         // Those that end meanwhile need no shim.
-        if (all && (hasReason(error, 'CONTAINER_NOT_RUNNING') || hasReason(error, 'CONTAINER_NOT_FOUND'))) continue;
+        if (all && gone.some((reason) => hasReason(error, reason))) continue;
         complain(error);
         failures += 1;
       }

@@ -121,11 +121,11 @@ export class ContainerFiles implements Files {
     const file = readShimFile(this.shimDir(containerId));
     const ours = file !== undefined && file.run === String(run) ? file : undefined;
     if (ours !== undefined && isShimAlive(ours)) return { kind: 'alive', shimPid: ours.pid, initPid: ours.initPid };
-    const exit = this.#findExit(containerId, run);
+    const exit = this.findExit(containerId, run);
     if (exit !== undefined) return { kind: 'exited', exit };
     if (ours !== undefined && isInitAlive(ours)) return { kind: 'alive', shimPid: 0, initPid: ours.initPid };
     // It may have been written between the two looks.
-    const late = this.#findExit(containerId, run);
+    const late = this.findExit(containerId, run);
     return late === undefined ? { kind: 'gone' } : { kind: 'exited', exit: late };
   }
 
@@ -160,7 +160,7 @@ export class ContainerFiles implements Files {
   }
 
   /** `exit.json`, written by the shim or by the launcher in its place; undefined when it is of another run. */
-  #findExit(containerId: string, run: number): ExitRecord | undefined {
+  findExit(containerId: string, run: number): ExitRecord | undefined {
     let text: string;
     try {
       text = readFileSync(join(this.#stateDir(containerId), 'exit.json'), 'utf8');

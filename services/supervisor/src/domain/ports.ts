@@ -240,6 +240,8 @@ export interface Files {
   watchProcess(pid: number, onEnd: () => void): Disposable | undefined;
   /** What a run has come to. */
   probe(containerId: string, run: number): TaskTruth;
+  /** How a run ended, if that has been written down. */
+  findExit(containerId: string, run: number): ExitRecord | undefined;
   /** A shim has made a container in the folder of this one: of whatever run. */
   hasShim(containerId: string): boolean;
   /** Containers with a shim's folder or a state folder. */
