@@ -7,6 +7,7 @@ import type { FdStore } from './fd-store.ts';
 import { KeptContainer } from './kept-container.ts';
 import { parseStoredName } from './passed-descriptors.ts';
 import type { Processes } from './processes.ts';
+import { reopenOutput } from './reopen-output.ts';
 import { findShimRecord, openInit, openShim } from './shim-record.ts';
 import { isContainerId } from './shim-task.ts';
 import { WatchedProcess } from './watched-process.ts';
@@ -56,6 +57,7 @@ export function rediscover(
     const parsed = parseStoredName(name);
     if (parsed?.containerId === containerId) container.descriptors.set(parsed.what, take(stored, name)!);
   }
+  reopenOutput(shimDir, container.descriptors);
   table.add(container);
   if (init !== undefined && storedInit === undefined) store.add(`init-${containerId}`, init.pidfd);
   if (shim === undefined) {

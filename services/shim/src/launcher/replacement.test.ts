@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -158,12 +159,16 @@ test('a launcher takes up what died while none was there, and watches what did n
   await using launcher = await startLauncher();
   const dead = await launched(launcher, 'dead');
   const living = await launched(launcher, 'living');
+  execFileSync('mkfifo', [join(launcher.run, 'shims/dead/stdout')]);
   await launcher.stop('SIGKILL');
   process.kill(dead.shimPid, 'SIGKILL');
   await launcher.waitUntil(() => !isAlive(dead.shimPid), 'its death');
   await launcher.start();
   const first = await another(launcher, 'dead', dead.shimPid);
   assert.ok(first.adopt);
+  // No manager had kept anything: pidfds and FIFOs can be opened anew.
+  assert.deepEqual(Object.keys(first.kept).sort(), ['init', 'stdout']);
+  assert.equal(first.kept.stdout, join(launcher.run, 'shims/dead/stdout'));
   assert.equal(findProcess(first.pid)?.parentPid, launcher.pid);
   assert.equal((await launcher.state()).shims, 2);
   assert.equal(launcher.seen('living').pid, living.shimPid);
