@@ -8,7 +8,14 @@ import { normaliseArguments } from './flags/normalise-arguments.ts';
 export async function main(argv: readonly string[]): Promise<never> {
   // The reader of a pipe went away: there is nobody to tell.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 141 : 1));
-  process.exit(await runCommandLine(argv));
+  const exitCode = await runCommandLine(argv);
+  // A slow reader's pipe may have no room for the last of the output yet; process.exit would throw it away.
+  await Promise.all([flush(process.stdout), flush(process.stderr)]);
+  process.exit(exitCode);
+}
+
+async function flush(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
 }
 
 /** Runs the command line and says with which exit code it ends. */
