@@ -67,9 +67,19 @@ export class PatientClient implements Disposable {
         }
         this.#record.repeated += 1;
       }
+      if (await this.#hasStarted(container)) {
+        return this.#record.finished('StartContainer', performance.now() - beganAt);
+      }
+      await sleep(50);
+    }
+  }
+
+  /** Waits while a start is under way, then says whether it worked: one that failed leaves its error behind. */
+  async #hasStarted(container: string): Promise<boolean> {
+    for (;;) {
       const answer = await this.call('ContainerService', 'GetContainer', { container });
-      const { status: is } = (answer as { container?: { status?: { run?: string; state?: string } } }).container ?? {};
-      if (Number(is?.run ?? 0) > 0 && /RUNNING|EXITED/.test(is?.state ?? '')) return;
+      const { status: is } = (answer as { container?: { status?: Status } }).container ?? {};
+      if (is?.state !== 'CONTAINER_STATE_STARTING') return Number(is?.run ?? 0) > 0 && is?.error === '';
       await sleep(50);
     }
   }
@@ -77,6 +87,12 @@ export class PatientClient implements Disposable {
   [Symbol.dispose](): void {
     this.grpc[Symbol.dispose]();
   }
+}
+
+interface Status {
+  readonly run: string;
+  readonly state: string;
+  readonly error: string;
 }
 
 export function codeOf(error: unknown): number | undefined {
