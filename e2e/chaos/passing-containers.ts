@@ -35,8 +35,8 @@ async function passOne(client: PatientClient, name: string, random: Random, pass
   const config = { image: demoImage, command: ['sh', '-c', script], network_mode: random.pick(['bridge', 'none']) };
   const create = { name, idempotency_key: name, config };
   const { container_id: container } = await client.call('ContainerService', 'CreateContainer', create);
-  await client.startOnce(String(container));
-  const wait = { container, condition: 'WAIT_CONDITION_NEXT_EXIT', after_run: '0' };
+  const run = await client.startOnce(String(container));
+  const wait = { container, condition: 'WAIT_CONDITION_NEXT_EXIT', after_run: String(run - 1) };
   const ended = await client.call('ContainerService', 'WaitContainer', wait);
   if (ended.exit_code !== exitCode) passed.wrong.push(`${name}: exit code ${ended.exit_code}, not ${exitCode}`);
   const text = await readLogs(client, String(container));

@@ -52,14 +52,15 @@ export class PatientClient implements Disposable {
 
   /**
    * Starts a container for its first run. Asked again blindly, an answer that was lost would start a container anew that
-   * has ended meanwhile: the number of its run says whether the first asking had its effect.
+   * has ended meanwhile: the number of its run, which is the answer, says whether the first asking had its effect.
    */
-  async startOnce(container: string): Promise<void> {
+  async startOnce(container: string): Promise<number> {
     const beganAt = performance.now();
     for (;;) {
       try {
-        await this.grpc.call('ContainerService', 'StartContainer', { container });
-        return this.#record.finished('StartContainer', performance.now() - beganAt);
+        const { run } = await this.grpc.call('ContainerService', 'StartContainer', { container });
+        this.#record.finished('StartContainer', performance.now() - beganAt);
+        return Number(run);
       } catch (error) {
         if (!mayAskAgain('StartContainer', error) || performance.now() - beganAt > 60_000) {
           this.#record.failures.push(`StartContainer: ${(error as Error).message}`);
@@ -67,19 +68,21 @@ export class PatientClient implements Disposable {
         }
         this.#record.repeated += 1;
       }
-      if (await this.#hasStarted(container)) {
-        return this.#record.finished('StartContainer', performance.now() - beganAt);
+      const run = await this.#startedRun(container);
+      if (run > 0) {
+        this.#record.finished('StartContainer', performance.now() - beganAt);
+        return run;
       }
       await sleep(50);
     }
   }
 
-  /** Waits while a start is under way, then says whether it worked: one that failed leaves its error behind. */
-  async #hasStarted(container: string): Promise<boolean> {
+  /** Waits while a start is under way, then the number of its run, 0 if it failed: that leaves its error behind. */
+  async #startedRun(container: string): Promise<number> {
     for (;;) {
       const answer = await this.call('ContainerService', 'GetContainer', { container });
       const { status: is } = (answer as { container?: { status?: Status } }).container ?? {};
-      if (is?.state !== 'CONTAINER_STATE_STARTING') return Number(is?.run ?? 0) > 0 && is?.error === '';
+      if (is?.state !== 'CONTAINER_STATE_STARTING') return is?.error === '' ? Number(is.run) : 0;
       await sleep(50);
     }
   }
