@@ -21,6 +21,8 @@ import { ExitFiles } from './domain/exit-files.ts';
 import { HealthMonitor } from './domain/health/health-monitor.ts';
 import { KeyedQueue } from './domain/keyed-queue.ts';
 import { reconcile } from './domain/reconcile.ts';
+import { restartPending } from './domain/restart-pending.ts';
+import { RestartTimers } from './domain/restart-timers.ts';
 import { TaskMonitor } from './domain/task-monitor.ts';
 import { TaskWaiters } from './domain/task-waiters.ts';
 import { containerService } from './server/container-service.ts';
@@ -90,6 +92,7 @@ const engine: Engine = {
   leftovers: new Set(),
   strays: new Set(),
   restarting: new Set(),
+  due: stack.use(new RestartTimers((containerId) => restartPending(engine, containerId))),
   now: nowUnixNano,
 };
 

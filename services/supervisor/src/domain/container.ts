@@ -26,6 +26,7 @@ export interface ContainerRecord {
   readonly task: Task | undefined;
   /** Present while it stops. */
   readonly stop: StopIntent | undefined;
+  readonly restarts: Restarts;
   readonly exitCode: number;
   readonly oomKilled: boolean;
   /** How often the kernel has killed a process of the last run for want of memory, as far as it was announced. */
@@ -78,6 +79,35 @@ export interface StopIntent {
   readonly announceStop: boolean;
 }
 
+/** What the restart policy has come to since a user started the container. */
+export interface Restarts {
+  /** How often the policy started it, or is about to. */
+  readonly count: number;
+  /** The last pause before a start, milliseconds; 0 when a user started it. */
+  readonly pauseMs: number;
+  /** A user stopped it: the policy leaves it alone. */
+  readonly cancelled: boolean;
+  /** A user stopped it or sent it a signal: `unless-stopped` leaves it down, also after a boot of the host. */
+  readonly stoppedByUser: boolean;
+  /** Present while it waits to be started. */
+  readonly pending: PendingRestart | undefined;
+}
+
+/** As it is when a user starts a container. */
+export const noRestarts: Restarts = {
+  count: 0,
+  pauseMs: 0,
+  cancelled: false,
+  stoppedByUser: false,
+  pending: undefined,
+};
+
+export interface PendingRestart {
+  readonly dueAtUnixNano: bigint;
+  /** The second half of a restart that a user asked for. */
+  readonly byUser: boolean;
+}
+
 /** Something to announce. */
 export interface ContainerEvent {
   /** Docker's word: `create`, `die`, `exec_start: sh`. */
@@ -110,6 +140,7 @@ export function newContainer(
     endedRun: 0,
     task: undefined,
     stop: undefined,
+    restarts: noRestarts,
     exitCode: 0,
     oomKilled: false,
     oomKills: 0,

@@ -2,6 +2,7 @@ import type { ContainerRecord } from './container.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { Files, Images, Launcher, Log, Networks, Repository, Shims } from './ports.ts';
+import type { RestartTimers } from './restart-timers.ts';
 import type { TaskWaiters } from './task-waiters.ts';
 
 /** All that the use cases work with. */
@@ -24,6 +25,8 @@ export interface Engine {
   readonly strays: Set<string>;
   /** Containers that are between the stop and the start of a restart: their exit does not remove them. */
   readonly restarting: Set<string>;
+  /** Starts of containers that wait for their restart. */
+  readonly due: RestartTimers;
   now(): bigint;
 }
 

@@ -2,6 +2,7 @@ import { FlotillaError } from '@flotilla/errors';
 import type { ContainerRecord } from './container.ts';
 import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
+import { restartsAfterSignal, waitsForRestart } from './restart-policy.ts';
 import { parseSignal } from './signals.ts';
 import { killEvent } from './stop-container.ts';
 import { thawAfterSignal } from './thaw-after-signal.ts';
@@ -14,8 +15,13 @@ export async function killContainer(engine: Engine, reference: string, signalTex
   const { containerId } = repository.find(reference);
   const signal = signalText === '' ? sigkill : parseSignal(signalText, 'signal');
   return queue.run(containerId, async () => {
-    const record = mustGet(engine, containerId);
-    checkRunning(record);
+    const found = mustGet(engine, containerId);
+    const waits = waitsForRestart(found);
+    if (!waits) checkRunning(found);
+    // Before the signal: what it ends must not be started again.
+    const record = { ...found, restarts: restartsAfterSignal(found, signal) };
+    repository.save({ container: record });
+    if (waits) return;
     await shims.kill(record, signal, false);
     repository.save({ container: mustGet(engine, containerId), events: [killEvent(record, signal, now())] });
     // A frozen process takes even SIGKILL only once it is thawed (cgroups(7), freezer of version 1).

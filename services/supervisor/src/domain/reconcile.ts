@@ -3,6 +3,7 @@ import { undoCreate } from './create-container.ts';
 import type { Engine } from './engine.ts';
 import { removeQueued } from './remove-container.ts';
 import { openSandbox } from './sandbox.ts';
+import { scheduleRestart } from './schedule-restart.ts';
 import { runStart, saveRunning, startQueued } from './start-container.ts';
 import { finishStop } from './stop-container.ts';
 import { sweep } from './sweep.ts';
@@ -25,6 +26,7 @@ export function reconcile(engine: Engine, monitor: TaskMonitor, signal: AbortSig
       engine.leftovers.add(containerId);
     }
     monitor.check(containerId);
+    scheduleRestart(engine, containerId);
     const work = remainingWork(engine, record);
     if (work !== undefined) persist(engine, containerId, signal, work);
   }
@@ -125,8 +127,10 @@ async function resumeStop(engine: Engine, containerId: string, run: number): Pro
       if (repository.get(containerId)?.state === 'stopping') await shims.kill(stopping, signal, false);
     });
     await finishStop(engine, containerId, run);
-    if (restart) await queue.run(containerId, () => startQueued(engine, containerId, ['restart']));
+    if (restart)
+      await queue.run(containerId, () => startQueued(engine, containerId, { by: 'user', alsoAnnounce: ['restart'] }));
   } finally {
     restarting.delete(containerId);
+    scheduleRestart(engine, containerId);
   }
 }

@@ -2,6 +2,7 @@ import { FlotillaError } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
+import { waitsForRestart } from './restart-policy.ts';
 import { stopWith } from './stop-container.ts';
 import { takeDown } from './take-down.ts';
 
@@ -24,7 +25,7 @@ export async function removeContainer(engine: Engine, reference: string, request
       const record = repository.get(containerId);
       // Gone meanwhile: it was one that is removed when it exits.
       if (record === undefined) return true;
-      if (isLive(record.state)) {
+      if (isLive(record.state) || waitsForRestart(record)) {
         if (request.force) return false;
         throw stillRunning(record);
       }
@@ -35,7 +36,9 @@ export async function removeContainer(engine: Engine, reference: string, request
   }
 }
 
-function stillRunning({ name, containerId, state }: ContainerRecord): FlotillaError {
+function stillRunning(record: ContainerRecord): FlotillaError {
+  const { name, containerId } = record;
+  const state = waitsForRestart(record) ? 'restarting' : record.state;
   return new FlotillaError(
     'failed_precondition',
     `container ${name} is ${state}: stop it first, or force its removal`,

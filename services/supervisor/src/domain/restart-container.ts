@@ -1,4 +1,5 @@
 import type { Engine } from './engine.ts';
+import { scheduleRestart } from './schedule-restart.ts';
 import { parseSignal } from './signals.ts';
 import { mergeStopSignal, stopTimeoutSeconds } from './spec/merge-config.ts';
 import { startQueued } from './start-container.ts';
@@ -16,9 +17,12 @@ export async function restartContainer(engine: Engine, reference: string, reques
       timeoutSeconds: stopTimeoutSeconds(request.timeoutSeconds, config),
       purpose: { restart: true, announceStop: true },
     });
-    const { run } = await queue.run(containerId, () => startQueued(engine, containerId, ['restart']));
+    const { run } = await queue.run(containerId, () =>
+      startQueued(engine, containerId, { by: 'user', alsoAnnounce: ['restart'] }),
+    );
     return run;
   } finally {
     restarting.delete(containerId);
+    scheduleRestart(engine, containerId); // It may have come to nothing after the stop.
   }
 }

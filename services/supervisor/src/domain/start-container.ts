@@ -1,15 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, hasReason } from '@flotilla/errors';
-import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
+import { type ContainerRecord, containerEvent, moveTo, noRestarts } from './container.ts';
 import { checkTransition } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
-import { resolveLog } from './log-settings.ts';
 import { startingHealth } from './health/health.ts';
 import { healthCheckOf } from './health/health-check.ts';
+import { resolveLog } from './log-settings.ts';
 import type { Bundle, Launched, Started } from './ports.ts';
 import { removeQueued } from './remove-container.ts';
+import { startedByPolicy, waitAgain } from './restart-policy.ts';
 import { joinNamespace, openSandbox, type Sandbox } from './sandbox.ts';
+import { scheduleRestart } from './schedule-restart.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { takeDown } from './take-down.ts';
 import { ipcMode, pidMode } from './validation/modes.ts';
@@ -25,16 +27,23 @@ export interface StartResult {
 /** Starts a container; one that runs is left alone. What was done is undone when a step fails. */
 export async function startContainer(engine: Engine, reference: string): Promise<StartResult> {
   const { containerId } = engine.repository.find(reference);
-  return engine.queue.run(containerId, () => startQueued(engine, containerId, []));
+  return engine.queue.run(containerId, () => startQueued(engine, containerId, { by: 'user', alsoAnnounce: [] }));
 }
 
-/** In the container's queue. `alsoAnnounce`: actions told after `start`. */
+export interface StartOrder {
+  /** A user's start gives the restart policy a new beginning. */
+  readonly by: 'user' | 'policy';
+  /** Actions told after `start`. */
+  readonly alsoAnnounce: readonly string[];
+}
+
+/** In the container's queue. */
 export async function startQueued(
   engine: Engine,
   containerId: string,
-  alsoAnnounce: readonly string[],
+  { by, alsoAnnounce }: StartOrder,
 ): Promise<StartResult> {
-  const { repository } = engine;
+  const { repository, due } = engine;
   const before = mustGet(engine, containerId);
   if (before.state === 'running') return { changed: false, run: before.run };
   checkTransition(before.state, 'starting', containerId);
@@ -47,7 +56,9 @@ export async function startQueued(
     stop: undefined,
     oomKilled: false,
     oomKills: 0,
+    restarts: by === 'user' ? noRestarts : { ...before.restarts, pending: undefined },
   });
+  due.clear(containerId);
   repository.removeExecs(containerId);
   repository.save({ container: starting });
   await runStart(engine, starting, alsoAnnounce);
@@ -174,13 +185,21 @@ export async function giveUpStart(engine: Engine, containerId: string, error: un
     endedRun: starting.run,
     exitCode: startExitCode(error),
     error: startErrorText(error),
+    restarts:
+      startedByPolicy(starting) && mayPass(error) ? waitAgain(starting.restarts, engine.now()) : starting.restarts,
   });
   repository.save({ container: failed });
+  scheduleRestart(engine, containerId);
   if (failed.config.autoRemove && !away) {
     await removeQueued(engine, containerId, true).catch((err: unknown) =>
       log.warn({ containerId, err }, 'a container that did not start could not be removed'),
     );
   }
+}
+
+/** A service was away: the policy tries again. Any other failure is the container's own, and is not repeated. */
+function mayPass(error: unknown): boolean {
+  return error instanceof FlotillaError && (error.code === 'unavailable' || error.code === 'deadline_exceeded');
 }
 
 /** Docker's: 127 for a command that is not there, 126 for one that cannot be executed, 128 for all else. */

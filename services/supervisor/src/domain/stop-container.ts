@@ -2,6 +2,7 @@ import { FlotillaError } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { isLive } from './container-state.ts';
 import type { Engine } from './engine.ts';
+import { cancelled, waitsForRestart } from './restart-policy.ts';
 import { parseSignal } from './signals.ts';
 import { mergeStopSignal, stopTimeoutSeconds } from './spec/merge-config.ts';
 import { thawAfterSignal } from './thaw-after-signal.ts';
@@ -53,7 +54,9 @@ export async function stopWith(engine: Engine, containerId: string, plan: StopPl
 async function beginStop(engine: Engine, containerId: string, plan: StopPlan): Promise<number | undefined> {
   const { repository, now } = engine;
   const record = repository.get(containerId);
-  if (record === undefined || !isLive(record.state)) return undefined;
+  if (record === undefined) return undefined;
+  if (waitsForRestart(record)) return stopWaiting(engine, record, plan);
+  if (!isLive(record.state)) return undefined;
   const wasPaused = record.state === 'paused' || record.state === 'pausing';
   const { signal, timeoutSeconds, purpose } = plan;
   const stop = {
@@ -63,10 +66,21 @@ async function beginStop(engine: Engine, containerId: string, plan: StopPlan): P
     restart: purpose.restart || record.stop?.restart === true,
     announceStop: purpose.announceStop,
   };
-  const stopping = record.state === 'stopping' ? { ...record, stop } : moveTo(thawable(record), 'stopping', { stop });
+  const changes = { stop, restarts: cancelled(record.restarts) };
+  const stopping =
+    record.state === 'stopping' ? { ...record, ...changes } : moveTo(thawable(record), 'stopping', changes);
   repository.save({ container: stopping, events: [killEvent(stopping, signal, now())] });
   await sendSignal(engine, stopping, signal);
   if (wasPaused) await thawAfterSignal(engine, containerId);
+  return record.run;
+}
+
+/** One that waits to be started again has no process: as in Docker it is stopped by leaving it as it is. */
+function stopWaiting({ repository, due, now }: Engine, record: ContainerRecord, { purpose }: StopPlan): number {
+  const stopped = { ...record, restarts: cancelled(record.restarts) };
+  const events = purpose.announceStop ? [containerEvent(stopped, 'stop', now())] : [];
+  due.clear(record.containerId);
+  repository.save({ container: stopped, events });
   return record.run;
 }
 

@@ -5,6 +5,8 @@ import type { ExecRecord } from './exec.ts';
 import { afterRun } from './health/health.ts';
 import type { ExitRecord } from './ports.ts';
 import { removeQueued } from './remove-container.ts';
+import { restartsAfterExit } from './restart-policy.ts';
+import { scheduleRestart } from './schedule-restart.ts';
 import { takeDown } from './take-down.ts';
 
 /** Of an exec that went with its container before anyone could say how it ended: SIGKILL. */
@@ -27,6 +29,7 @@ export function recordExit({ repository, leftovers, now }: Engine, containerId: 
   const exited = moveTo(record, 'exited', {
     task: undefined,
     stop: undefined,
+    restarts: restartsAfterExit(record, exit, now()),
     endpoints: [],
     ports: [],
     endedRun: exit.run,
@@ -68,15 +71,16 @@ export function execDie(record: ContainerRecord, exec: ExecRecord, exitCode: num
 /** Whether a container that is removed when it exits has done so, be it that it could not start. */
 export function wantsRemoval(
   { restarting }: Engine,
-  { config, endedRun, state, containerId }: ContainerRecord,
+  { config, endedRun, state, containerId, restarts }: ContainerRecord,
 ): boolean {
   const over = endedRun > 0 && (state === 'exited' || state === 'created' || state === 'dead');
-  return over && config.autoRemove && !restarting.has(containerId);
+  return over && config.autoRemove && restarts.pending === undefined && !restarting.has(containerId);
 }
 
-/** After the shim has its answer: takes down what the run left, and removes a container that wants it. */
+/** After the shim has its answer: takes down what the run left, and removes or starts again a container that wants it. */
 export function scheduleAftermath(engine: Engine, containerId: string): void {
   const { queue, log, repository } = engine;
+  scheduleRestart(engine, containerId);
   queue
     .run(containerId, async () => {
       await takeDown(engine, containerId);

@@ -3,6 +3,7 @@ import { canonicalReference, parseReference } from '@flotilla/oci';
 import type { ListContainersRequest } from '@flotilla/proto/flotilla/v1/container';
 import type { ContainerRecord } from '../domain/container.ts';
 import { isLive } from '../domain/container-state.ts';
+import { waitsForRestart } from '../domain/restart-policy.ts';
 import { healthStatusToProto, stateToProto } from './to-proto.ts';
 
 const longestPattern = 256;
@@ -27,11 +28,14 @@ function buildFilters({
   labels,
   states,
   images,
+  restarting,
   health,
 }: ListContainersRequest): Filter[] {
   const filters: Filter[] = [];
-  if (!all && limit === 0 && states.length === 0) filters.push(({ state }) => isLive(state));
-  if (states.length > 0) filters.push(({ state }) => states.includes(stateToProto(state)));
+  const byState = states.length > 0 || restarting;
+  if (byState) {
+    filters.push((record) => (waitsForRestart(record) ? restarting : states.includes(stateToProto(record.state))));
+  } else if (!all && limit === 0) filters.push((record) => isLive(record.state) || waitsForRestart(record));
   if (containerIds.length > 0) filters.push(({ containerId }) => containerIds.some((id) => containerId.startsWith(id)));
   if (names.length > 0) {
     const patterns = names.map(compile);

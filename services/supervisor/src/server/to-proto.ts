@@ -10,6 +10,7 @@ import type { ContainerRecord } from '../domain/container.ts';
 import type { StateName } from '../domain/container-state.ts';
 import type { ExecRecord } from '../domain/exec.ts';
 import type { Health } from '../domain/health/health.ts';
+import { waitsForRestart } from '../domain/restart-policy.ts';
 
 const states: Readonly<Record<StateName, ContainerState>> = {
   creating: 'CONTAINER_STATE_CREATING',
@@ -58,7 +59,7 @@ function buildContainer(record: ContainerRecord, logPath: string): Container {
     endpoints: [...record.endpoints],
     ports: [...record.ports],
     args: [...(made?.args ?? [])],
-    logPath: config.log?.driver === 'none' ? '' : logPath,
+    logPath,
     mounts: (made?.mounts ?? []).map(({ hostPath: _, ...mount }) => mount),
     sandboxId: record.sandboxId,
   };
@@ -75,7 +76,9 @@ function statusToProto(record: ContainerRecord): ContainerStatus {
     startedAtUnixNano: record.startedAtUnixNano,
     finishedAtUnixNano: record.finishedAtUnixNano,
     run: BigInt(record.run),
-    restartCount: 0,
+    restartCount: record.restarts.count,
+    restarting: waitsForRestart(record),
+    restartAtUnixNano: record.restarts.pending?.dueAtUnixNano ?? 0n,
     health: record.health && healthToProto(record.health),
   });
 }

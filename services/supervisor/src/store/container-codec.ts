@@ -1,6 +1,12 @@
 import { Container } from '@flotilla/proto/flotilla/v1/container';
 import { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
-import type { ContainerRecord, Made } from '../domain/container.ts';
+import {
+  type ContainerRecord,
+  type Made,
+  noRestarts,
+  type PendingRestart,
+  type Restarts,
+} from '../domain/container.ts';
 import { type StateName, stateNames } from '../domain/container-state.ts';
 import { decodeHealth, encodeHealth, type StoredHealth } from './health-codec.ts';
 
@@ -29,12 +35,16 @@ type Status = Pick<
   readonly stop:
     | (Omit<NonNullable<ContainerRecord['stop']>, 'killAtUnixNano'> & { killAtUnixNano?: string })
     | undefined;
+  /** Absent in what earlier releases wrote. */
+  readonly restarts?: (Omit<Restarts, 'pending'> & { pending?: StoredPending | undefined }) | undefined;
   /** Absent in what earlier releases wrote, too. */
   readonly oomKills?: number;
   readonly health?: StoredHealth | undefined;
   readonly startedAtUnixNano: string;
   readonly finishedAtUnixNano: string;
 };
+
+type StoredPending = Omit<PendingRestart, 'dueAtUnixNano'> & { readonly dueAtUnixNano: string };
 
 /** What does not change once a container is created. */
 export function encodeFixed(record: ContainerRecord): Omit<ContainerRow, 'status'> {
@@ -71,6 +81,7 @@ export function encodeStatus(record: ContainerRecord): string {
   const status: Status = {
     ...{ state, run, endedRun, task, exitCode, oomKilled, error, endpoints, ports, removeVolumes },
     stop: stop === undefined ? undefined : encodeStop(stop),
+    restarts: encodeRestarts(record.restarts),
     oomKills: record.oomKills,
     health: encodeHealth(record.health),
     startedAtUnixNano: String(record.startedAtUnixNano),
@@ -83,11 +94,16 @@ function encodeStop({ killAtUnixNano, ...stop }: NonNullable<ContainerRecord['st
   return killAtUnixNano === undefined ? stop : { ...stop, killAtUnixNano: String(killAtUnixNano) };
 }
 
+function encodeRestarts({ pending, ...restarts }: Restarts): NonNullable<Status['restarts']> {
+  if (pending === undefined) return restarts;
+  return { ...restarts, pending: { ...pending, dueAtUnixNano: String(pending.dueAtUnixNano) } };
+}
+
 /** The record of a row. Throws when the row makes no sense. */
 export function decodeContainer(row: ContainerRow): ContainerRecord {
   const message = Container.decode(row.container);
   const facts = JSON.parse(row.facts) as Facts;
-  const { stop, ...status } = JSON.parse(row.status) as Status;
+  const { stop, restarts, ...status } = JSON.parse(row.status) as Status;
   if (message.config === undefined) throw new Error('the row has no config');
   if (!stateNames.includes(status.state as StateName)) throw new Error(`the state ${status.state} is unknown`);
   return {
@@ -103,6 +119,7 @@ export function decodeContainer(row: ContainerRow): ContainerRecord {
     made: decodeMade(message, row.image_config, facts),
     task: status.task,
     stop: stop === undefined ? undefined : decodeStop(stop),
+    restarts: restarts === undefined ? noRestarts : decodeRestarts(restarts),
     oomKills: status.oomKills ?? 0,
     health: decodeHealth(status.health),
     startedAtUnixNano: BigInt(status.startedAtUnixNano),
@@ -112,6 +129,11 @@ export function decodeContainer(row: ContainerRow): ContainerRecord {
 
 function decodeStop({ killAtUnixNano, ...stop }: NonNullable<Status['stop']>): NonNullable<ContainerRecord['stop']> {
   return { ...stop, killAtUnixNano: killAtUnixNano === undefined ? undefined : BigInt(killAtUnixNano) };
+}
+
+function decodeRestarts({ pending, ...restarts }: NonNullable<Status['restarts']>): Restarts {
+  if (pending === undefined) return { ...restarts, pending };
+  return { ...restarts, pending: { ...pending, dueAtUnixNano: BigInt(pending.dueAtUnixNano) } };
 }
 
 function decodeMade(message: Container, imageConfig: Uint8Array | null, { hostPaths }: Facts): Made | undefined {

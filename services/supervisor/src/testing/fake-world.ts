@@ -5,6 +5,8 @@ import type { ContainerEvent, ContainerRecord } from '../domain/container.ts';
 import type { Engine } from '../domain/engine.ts';
 import { KeyedQueue } from '../domain/keyed-queue.ts';
 import type { Bundle, ExitRecord, TaskTruth } from '../domain/ports.ts';
+import { restartPending } from '../domain/restart-pending.ts';
+import { RestartTimers } from '../domain/restart-timers.ts';
 import { reportExit } from '../domain/task-exit.ts';
 import { TaskMonitor } from '../domain/task-monitor.ts';
 import { TaskWaiters } from '../domain/task-waiters.ts';
@@ -85,6 +87,7 @@ export class FakeWorld {
       leftovers: new Set(),
       strays: new Set(),
       restarting: new Set(),
+      due: new RestartTimers((containerId) => restartPending(engine, containerId)),
       now: () => this.clock++,
     };
     return { ...engine, monitor: new TaskMonitor(engine) };
