@@ -8,6 +8,7 @@ import { nowUnixNano } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
 import { serve, takeTurn } from '@flotilla/rpc';
 import { checkSchema, Outbox, openDatabase } from '@flotilla/store';
+import { BootRecord } from './adapters/boot-record.ts';
 import { ContainerFiles } from './adapters/container-files.ts';
 import { readHostFacts } from './adapters/host-facts.ts';
 import { ImageClient } from './adapters/image-client.ts';
@@ -23,6 +24,7 @@ import { KeyedQueue } from './domain/keyed-queue.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { restartPending } from './domain/restart-pending.ts';
 import { RestartTimers } from './domain/restart-timers.ts';
+import { settleAfterBoot } from './domain/settle-after-boot.ts';
 import { TaskMonitor } from './domain/task-monitor.ts';
 import { TaskWaiters } from './domain/task-waiters.ts';
 import { containerService } from './server/container-service.ts';
@@ -97,6 +99,10 @@ const engine: Engine = {
 };
 
 const monitor = stack.use(new TaskMonitor(engine));
+// Before all else, and before the first call: what is taken for running after a boot would be found in no process.
+const boot = new BootRecord(join(databaseDir, 'boot-id'));
+if (boot.isNew) settleAfterBoot(engine);
+boot.remember();
 reconcile(engine, monitor, stopped.signal);
 stack.use(new HealthMonitor(engine)).start();
 const timer = setInterval(() => monitor.look(), monitorMs);

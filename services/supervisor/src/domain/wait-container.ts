@@ -2,9 +2,10 @@ import { FlotillaError } from '@flotilla/errors';
 import type { ContainerRecord } from './container.ts';
 import { isLive } from './container-state.ts';
 import type { Engine } from './engine.ts';
+import { waitsForRestart } from './restart-policy.ts';
 
 export type WaitFor =
-  | { readonly condition: 'not running' }
+  | { readonly condition: 'not running'; readonly afterRun?: number | undefined }
   | { readonly condition: 'next exit'; readonly afterRun: number | undefined }
   | { readonly condition: 'removed' };
 
@@ -33,8 +34,12 @@ export async function waitContainer(
 
 function conditionOf(first: ContainerRecord, wanted: WaitFor): (record: ContainerRecord | undefined) => boolean {
   switch (wanted.condition) {
-    case 'not running':
-      return (record) => record === undefined || !(isLive(record.state) || record.state === 'starting');
+    case 'not running': {
+      // Whoever waits while it runs is told of that run's end, also when the next one begins at once.
+      const after = wanted.afterRun ?? first.endedRun;
+      const busy = mayRun(first);
+      return (record) => record === undefined || !mayRun(record) || (busy && record.endedRun > after);
+    }
     case 'removed':
       return (record) => record === undefined;
     case 'next exit': {
@@ -48,6 +53,11 @@ function conditionOf(first: ContainerRecord, wanted: WaitFor): (record: Containe
       };
     }
   }
+}
+
+/** It runs, or will without anybody's doing. */
+function mayRun(record: ContainerRecord): boolean {
+  return isLive(record.state) || record.state === 'starting' || waitsForRestart(record);
 }
 
 /** Asks `holds` now and at each change until it says yes. */

@@ -124,13 +124,14 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
   });
 }
 
-function waitFor({ condition, afterRun }: WaitContainerRequest): WaitFor {
+function waitFor({ condition, afterRun: after }: WaitContainerRequest): WaitFor {
+  const afterRun = after === undefined ? undefined : Number(after);
   switch (condition) {
     case 'WAIT_CONDITION_UNSPECIFIED':
     case 'WAIT_CONDITION_NOT_RUNNING':
-      return { condition: 'not running' };
+      return { condition: 'not running', afterRun };
     case 'WAIT_CONDITION_NEXT_EXIT':
-      return { condition: 'next exit', afterRun: afterRun === undefined ? undefined : Number(afterRun) };
+      return { condition: 'next exit', afterRun };
     case 'WAIT_CONDITION_REMOVED':
       return { condition: 'removed' };
     default:

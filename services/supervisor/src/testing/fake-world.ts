@@ -249,7 +249,10 @@ export class FakeWorld {
         if (task.exit !== undefined) return { kind: 'exited', exit: task.exit };
         return { kind: 'alive', shimPid: task.shimLives ? 100 : 0, initPid: 200 };
       },
-      findExit: () => undefined,
+      findExit: (containerId, run) => {
+        const exit = this.tasks.get(containerId)?.exit;
+        return exit?.run === run ? exit : undefined;
+      },
       hasShim: (containerId) => this.tasks.has(containerId),
       listShimDirs: () => [...new Set([...this.bundles.keys(), ...this.tasks.keys()])],
       listStateDirs: () => [],
