@@ -33,7 +33,7 @@ function run(name: string, files: readonly string[], concurrency: number): TestS
     '--test-timeout=300000',
     '--test-reporter=spec',
     '--test-reporter-destination=stdout',
-    `--test-reporter=${projectRoot}deploy/src/summary-reporter.ts`,
+    `--test-reporter=${projectRoot}/deploy/src/summary-reporter.ts`,
     `--test-reporter-destination=${summaryFile}`,
     ...files,
   ];

@@ -168,10 +168,13 @@ export class ContainerFiles implements Files {
       if (isErrno(error, 'ENOENT')) return undefined;
       throw error;
     }
-    const exit = JSON.parse(text) as { run: string; exitCode: number; oomKilled: boolean; exitedAtUnixNano: string };
+    const exit = JSON.parse(text) as Omit<ExitRecord, 'run' | 'exitedAtUnixNano'> & {
+      readonly run: string;
+      readonly exitedAtUnixNano: string;
+    };
     if (exit.run !== String(run)) return undefined;
-    const { exitCode, oomKilled, exitedAtUnixNano } = exit;
-    return { run, exitCode, oomKilled, exitedAtUnixNano: BigInt(exitedAtUnixNano) };
+    const { exitCode, oomKilled, exitedAtUnixNano, drained = false } = exit;
+    return { run, exitCode, oomKilled, exitedAtUnixNano: BigInt(exitedAtUnixNano), drained };
   }
 
   #stateDir(containerId: string): string {

@@ -3,8 +3,6 @@ import type { Engine } from './engine.ts';
 import { reportExit } from './task-exit.ts';
 
 const lookMs = 100;
-/** A shim writes the file first and drains the output then; it has reported, or tries to, after that. */
-const drainedAfterNanos = 300_000_000n;
 
 /**
  * While this process stops, its socket hears nobody, and calls that wait for an exit would wait for a report that only the
@@ -24,11 +22,11 @@ export class ExitFiles implements Disposable {
   }
 
   #look(): void {
-    const { repository, files, log, now } = this.#engine;
+    const { repository, files, log } = this.#engine;
     for (const { containerId, run, state } of repository.all()) {
       if (!isLive(state)) continue;
       const exit = files.findExit(containerId, run);
-      if (exit === undefined || exit.exitedAtUnixNano > now() - drainedAfterNanos) continue;
+      if (exit?.drained !== true) continue;
       reportExit(this.#engine, containerId, exit).catch((err: unknown) =>
         log.warn({ containerId, err }, 'an exit could not be recorded while stopping; the next process finds it'),
       );

@@ -197,6 +197,8 @@ export interface ExitRecord {
   readonly exitedAtUnixNano: bigint;
   /** Why the engine does not know more; empty when it does. */
   readonly error?: string;
+  /** A shim wrote it, once the container's output was in its log; else one that takes over may be about to see to that. */
+  readonly drained?: boolean;
 }
 
 /** Names, host names and addresses for a container's files. */

@@ -6,6 +6,8 @@ import { recordExit, scheduleAftermath, wantsRemoval } from './task-exit.ts';
 
 /** How long nothing may be seen of a run before it is given up: the launcher may be about to write how it ended. */
 const graceMs = 3_000;
+/** How long another shim may take to bring the output of a container that has ended into its log. */
+const takeOverMs = 15_000;
 const lostExitCode = 255;
 const leftoverPauseMs = 10_000;
 
@@ -80,17 +82,24 @@ export class TaskMonitor implements Disposable {
         this.#adopt(record, truth.shimPid, truth.initPid);
         return;
       case 'exited':
+        // Its output comes first, and that is seen to by the shim that takes over.
+        if (truth.exit.drained !== true && this.#missingFor(containerId) < takeOverMs) return;
         if (recordExit(this.#engine, containerId, truth.exit)) scheduleAftermath(this.#engine, containerId);
         return;
       case 'gone': {
-        const since = this.#missingSince.get(containerId) ?? performance.now();
-        this.#missingSince.set(containerId, since);
-        if (performance.now() - since < graceMs) return;
+        if (this.#missingFor(containerId) < graceMs) return;
         const exit = { run: record.run, exitCode: lostExitCode, oomKilled: false, exitedAtUnixNano: now() };
         const error = 'it is gone, and nobody saw how it ended (was the host restarted?)';
         if (recordExit(this.#engine, containerId, { ...exit, error })) scheduleAftermath(this.#engine, containerId);
       }
     }
+  }
+
+  /** Milliseconds since the shim was first found to be away. */
+  #missingFor(containerId: string): number {
+    const since = this.#missingSince.get(containerId) ?? performance.now();
+    this.#missingSince.set(containerId, since);
+    return performance.now() - since;
   }
 
   #adopt(record: ContainerRecord, shimPid: number, initPid: number): void {

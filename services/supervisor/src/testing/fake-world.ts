@@ -100,7 +100,7 @@ export class FakeWorld {
     const task = this.tasks.get(containerId);
     if (task === undefined || task.state === 'exited') return;
     task.state = 'exited';
-    task.exit = { run: task.run, exitCode, oomKilled, exitedAtUnixNano: this.clock++ };
+    task.exit = { run: task.run, exitCode, oomKilled, exitedAtUnixNano: this.clock++, drained: true };
     if (engine !== undefined && task.shimLives) await reportExit(engine, containerId, task.exit);
   }
 
