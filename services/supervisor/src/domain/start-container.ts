@@ -18,6 +18,7 @@ import { ipcMode, pidMode } from './validation/modes.ts';
 
 const staleAttempts = 20;
 const stalePauseMs = 100;
+const startAttempts = 3;
 
 export interface StartResult {
   readonly changed: boolean;
@@ -61,25 +62,65 @@ export async function startQueued(
   due.clear(containerId);
   repository.removeExecs(containerId);
   repository.save({ container: starting });
-  await runStart(engine, starting, alsoAnnounce);
-  return { changed: true, run: starting.run };
+  return { changed: true, run: await runStart(engine, starting, alsoAnnounce) };
 }
 
-/** From the intent to a container that runs. Also what a restarted supervisor goes on with. In the queue. */
+/**
+ * From the intent to a container that runs; answers the number of its run. Also what a restarted supervisor goes on with. A
+ * shim that is killed before init was released takes init with it: nothing has run then, and another run is begun. In the
+ * queue.
+ */
 export async function runStart(
   engine: Engine,
   starting: ContainerRecord,
   alsoAnnounce: readonly string[],
-): Promise<void> {
-  const { containerId, run } = starting;
-  try {
-    const launched = await launch(engine, starting);
-    const started = await engine.shims.start(containerId, engine.waiters.announce(containerId, run));
-    saveRunning(engine, launched, started, alsoAnnounce);
-  } catch (error) {
-    await giveUpStart(engine, containerId, error);
-    throw error;
+): Promise<number> {
+  const { containerId } = starting;
+  for (let record = starting, attempt = 1; ; attempt++) {
+    try {
+      const launched = await launch(engine, record);
+      const started = await release(engine, containerId, engine.waiters.announce(containerId, record.run));
+      saveRunning(engine, launched, started, alsoAnnounce);
+      return record.run;
+    } catch (error) {
+      if (attempt === startAttempts || !wasNeverReleased(error)) {
+        await giveUpStart(engine, containerId, error);
+        throw error;
+      }
+      engine.log.warn({ containerId, run: record.run }, 'the shim was lost before the start: begun anew');
+      record = await beginAnew(engine, record);
+    }
   }
+}
+
+/** Lets init go on. Idempotent, so a shim that takes over from one that was killed is asked again. */
+async function release({ shims }: Engine, containerId: string, expectedAttachments: number): Promise<Started> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await shims.start(containerId, expectedAttachments);
+    } catch (error) {
+      const isLost =
+        error instanceof FlotillaError && error.code === 'unavailable' && !('deadlineMs' in error.metadata);
+      if (!isLost || attempt === staleAttempts) throw error;
+    }
+    await sleep(stalePauseMs);
+  }
+}
+
+function wasNeverReleased(error: unknown): boolean {
+  return hasReason(error, 'SHIM_LOST') || hasReason(error, 'TASK_NOT_RUNNING');
+}
+
+/** Under a new number: what is left of the other run, a record of its end perhaps, is not taken for this one's. */
+async function beginAnew(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
+  const { containerId, run } = record;
+  engine.leftovers.add(containerId);
+  await takeDown(engine, containerId).catch((err: unknown) =>
+    engine.log.warn({ containerId, err }, 'what is left of a shim that was lost could not be removed'),
+  );
+  const again = { ...record, run: run + 1 };
+  engine.repository.save({ container: again });
+  return again;
 }
 
 /** Records that a container runs. */
