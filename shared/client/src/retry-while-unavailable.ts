@@ -25,8 +25,8 @@ export interface RetryOptions {
 const establishedMs = 5_000;
 
 /**
- * Makes a call again while what it asks is away. Only for calls that may be made twice: those that read, `startContainer`,
- * `waitContainer` with `afterRun`, `createContainer` with an idempotency key.
+ * Makes a call again while what it asks is away. Only for calls that may be made twice: those that read,
+ * `startContainer` and `waitContainer` with `afterRun`, `createContainer` with an idempotency key.
  */
 export async function retryWhileUnavailable<T>(
   call: () => Promise<T>,

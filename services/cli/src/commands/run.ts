@@ -63,9 +63,12 @@ async function run(image: string, command: readonly string[], flags: RunFlags): 
 /** Starts it; a container that cannot start and would remove itself is removed here, where it is known to be unwanted. */
 async function start(engine: Engine, container: string, remove: boolean): Promise<void> {
   try {
-    await retryWhileUnavailable(() => engine.containers.startContainer({ container }, { deadlineMs: 60_000 }), {
-      onlyLost: true,
-    });
+    await retryWhileUnavailable(
+      () => engine.containers.startContainer({ container, afterRun: 0n }, { deadlineMs: 60_000 }),
+      {
+        onlyLost: true,
+      },
+    );
   } catch (error) {
     if (remove) {
       await engine.containers

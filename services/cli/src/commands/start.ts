@@ -35,7 +35,9 @@ export function startCommand(): Command {
 }
 
 async function start(engine: Engine, container: string): Promise<void> {
-  await retryWhileUnavailable(() => engine.containers.startContainer({ container }, { deadlineMs: 60_000 }), {
+  const known = await retryWhileUnavailable(() => engine.containers.getContainer({ container }));
+  const afterRun = known.container?.status?.run ?? 0n;
+  await retryWhileUnavailable(() => engine.containers.startContainer({ container, afterRun }, { deadlineMs: 60_000 }), {
     onlyLost: true,
   });
 }

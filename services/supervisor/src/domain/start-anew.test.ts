@@ -56,3 +56,13 @@ test('a shim that takes over is asked again', async () => {
   assert.deepEqual(await startContainer(engine, containerId), { changed: true, run: 1 });
   assert.equal(calls(), 3);
 });
+
+test('a start that is sent again after the run it began has ended does not run it twice', async () => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const containerId = await aContainer(engine);
+  await startContainer(engine, containerId, 0);
+  await world.end(containerId, 0, engine);
+  assert.deepEqual(await startContainer(engine, containerId, 0), { changed: false, run: 1 });
+  assert.deepEqual(await startContainer(engine, containerId, 1), { changed: true, run: 2 });
+});

@@ -25,10 +25,17 @@ export interface StartResult {
   readonly run: number;
 }
 
-/** Starts a container; one that runs is left alone. What was done is undone when a step fails. */
-export async function startContainer(engine: Engine, reference: string): Promise<StartResult> {
+/**
+ * Starts a container; one that runs is left alone, and so is one that was started since a run that the caller knew. What was
+ * done is undone when a step fails.
+ */
+export async function startContainer(engine: Engine, reference: string, afterRun?: number): Promise<StartResult> {
   const { containerId } = engine.repository.find(reference);
-  return engine.queue.run(containerId, () => startQueued(engine, containerId, { by: 'user', alsoAnnounce: [] }));
+  return engine.queue.run(containerId, async () => {
+    const { run, error } = mustGet(engine, containerId);
+    if (afterRun !== undefined && run > afterRun && error === '') return { changed: false, run };
+    return startQueued(engine, containerId, { by: 'user', alsoAnnounce: [] });
+  });
 }
 
 export interface StartOrder {

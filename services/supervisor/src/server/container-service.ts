@@ -48,8 +48,8 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
       const record = await createContainer(engine, { config, name, idempotencyKey, bytes });
       return { containerId: record.containerId, warnings: [...record.warnings], name: record.name };
     },
-    startContainer: async ({ container }) => {
-      const { changed, run } = await startContainer(engine, container);
+    startContainer: async ({ container, afterRun }) => {
+      const { changed, run } = await startContainer(engine, container, afterRun && Number(afterRun));
       return { changed, run: BigInt(run) };
     },
     stopContainer: async ({ container, timeoutSeconds, signal }) => ({
