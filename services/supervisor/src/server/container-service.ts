@@ -49,7 +49,11 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
       return { containerId: record.containerId, warnings: [...record.warnings], name: record.name };
     },
     startContainer: async ({ container, afterRun }) => {
-      const { changed, run } = await startContainer(engine, container, afterRun && Number(afterRun));
+      const { changed, run } = await startContainer(
+        engine,
+        container,
+        afterRun === undefined ? undefined : Number(afterRun),
+      );
       return { changed, run: BigInt(run) };
     },
     stopContainer: async ({ container, timeoutSeconds, signal }) => ({
