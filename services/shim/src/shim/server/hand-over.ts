@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError } from '@flotilla/errors';
 import { closeWatched, pidfdOpen, type ReadableWatch, watchReadable } from '@flotilla/linux';
 import { HandOverResponse } from '@flotilla/proto/flotilla/shim/v1/shim';
@@ -10,6 +11,7 @@ import type { Task } from '../task/task.ts';
 
 /** How long clients may take to fetch what they were sent. */
 const farewellMs = 2_000;
+const flushMs = 50;
 
 export interface HandOverOptions {
   readonly init: Init;
@@ -49,6 +51,8 @@ export class HandOver {
     const all = [streams, ...execs.running.map((exec) => exec.streams)];
     for (const one of all) one.suspend(replaced());
     await Promise.all([task.attachments.waitForNone(farewellMs), ...all.map((one) => one.inputWritten(farewellMs))]);
+    // Their calls are over; what they end with is with the kernel some turns of the loop later, and this process is killed soon.
+    await sleep(flushMs);
     return HandOverResponse.fromPartial({
       descriptors: streams.descriptors(),
       execs: execs.running.map(({ execId, pid, pidfd: execPidfd, streams: ends }) => ({
