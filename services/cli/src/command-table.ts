@@ -49,6 +49,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/lifecycle.ts')).unpauseCommand(),
   },
   {
+    name: 'update',
+    description: 'Change limits and restart policy of containers',
+    load: async () => (await import('./commands/update.ts')).updateCommand(),
+  },
+  {
     name: 'wait',
     description: 'Wait until containers stop, print their exit codes',
     load: async () => (await import('./commands/lifecycle.ts')).waitCommand(),

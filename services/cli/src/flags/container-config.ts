@@ -102,7 +102,8 @@ function plain(flags: ContainerFlags): DeepPartial<ContainerConfig> {
   };
 }
 
-function buildResources(flags: ContainerFlags): DeepPartial<Resources> {
+/** Limits that the flags name; 0 and empty for the others. */
+export function buildResources(flags: ContainerFlags): DeepPartial<Resources> {
   const bytes = (name: string, text: string | undefined) => (text === undefined ? 0n : parseSize(name, text));
   const whole = (name: string, text: string | undefined, min: number, max: number) =>
     text === undefined ? 0 : parseInteger(name, text, min, max);

@@ -76,16 +76,27 @@ const repeated = (value: string, earlier: readonly string[] | undefined): readon
   value,
 ];
 
-const single: readonly (readonly [flags: string, description: string])[] = [
+/** What can be changed later, too. */
+const changeable: readonly (readonly [flags: string, description: string])[] = [
   ['--blkio-weight <weight>', 'block I/O relative to others, 10 to 1000'],
-  ['--cgroupns <mode>', 'cgroup namespace: private or host'],
-  ['--cidfile <path>', 'write the container id to a file'],
   ['--cpu-period <microseconds>', 'period of the CPU quota'],
   ['--cpu-quota <microseconds>', 'CPU time in each period'],
   ['-c, --cpu-shares <weight>', 'CPU time relative to others, 2 to 262144'],
   ['--cpus <number>', 'number of processors, such as 1.5'],
   ['--cpuset-cpus <list>', 'processors that may be used, 0-2,4'],
   ['--cpuset-mems <list>', 'memory nodes that may be used'],
+  ['-m, --memory <bytes>', 'memory limit, such as 512m'],
+  ['--memory-reservation <bytes>', 'soft memory limit'],
+  ['--memory-swap <bytes>', 'memory and swap together; -1 for unlimited swap'],
+  ['--memory-swappiness <number>', '0 to 100'],
+  ['--pids-limit <number>', 'processes and threads; -1 for unlimited'],
+  ['--restart <policy>', 'no, always, unless-stopped or on-failure[:max]'],
+];
+
+const single: readonly (readonly [flags: string, description: string])[] = [
+  ...changeable,
+  ['--cgroupns <mode>', 'cgroup namespace: private or host'],
+  ['--cidfile <path>', 'write the container id to a file'],
   ['--domainname <name>', 'NIS domain name'],
   ['--entrypoint <command>', "replaces the image's entrypoint; empty for none"],
   ['--health-cmd <command>', 'command that checks health'],
@@ -100,15 +111,9 @@ const single: readonly (readonly [flags: string, description: string])[] = [
   ['--ipc <mode>', 'IPC namespace: private, host or container:NAME'],
   ['--log-driver <driver>', 'json-file or none'],
   ['--mac-address <address>', 'MAC address'],
-  ['-m, --memory <bytes>', 'memory limit, such as 512m'],
-  ['--memory-reservation <bytes>', 'soft memory limit'],
-  ['--memory-swap <bytes>', 'memory and swap together; -1 for unlimited swap'],
-  ['--memory-swappiness <number>', '0 to 100'],
   ['--name <name>', 'name of the container'],
   ['--oom-score-adj <number>', '-1000 to 1000'],
   ['--pid <mode>', 'PID namespace: private, host or container:NAME'],
-  ['--pids-limit <number>', 'processes and threads; -1 for unlimited'],
-  ['--restart <policy>', 'no, always, unless-stopped or on-failure[:max]'],
   ['--runtime <name>', 'flotilla, runc or crun'],
   ['--shm-size <bytes>', 'size of /dev/shm'],
   ['--stop-signal <signal>', 'signal that stops it'],
@@ -157,6 +162,12 @@ const switches: readonly (readonly [flags: string, description: string])[] = [
   ['--rm', 'remove the container when it exits'],
   ['-t, --tty', 'a terminal'],
 ];
+
+/** Adds the flags of `update`. */
+export function addChangeableFlags(command: Command): Command {
+  for (const [flags, description] of changeable) command.option(flags, description);
+  return command;
+}
 
 /** Adds to a command the flags that say what a container is like. */
 export function addContainerFlags(command: Command): Command {

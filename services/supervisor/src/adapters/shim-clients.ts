@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { ContainerCgroup } from '@flotilla/libcontainer';
+import type { LinuxResources } from '@flotilla/oci';
 import { AttachRequest, ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { type Client, connect } from '@flotilla/rpc';
 import type { ContainerRecord } from '../domain/container.ts';
@@ -69,6 +70,10 @@ export class ShimClients implements Shims, Disposable {
     if (all && signal === sigkill) ContainerCgroup.open(this.#options.cgroupsPath(containerId)).killAll(signal);
   }
 
+  limit(containerId: string, resources: LinuxResources): readonly string[] {
+    return ContainerCgroup.open(this.#options.cgroupsPath(containerId)).change(resources);
+  }
+
   async pause(containerId: string): Promise<void> {
     await this.#clients.use(containerId, (client) => client.pauseTask({}));
   }
@@ -117,8 +122,9 @@ export class ShimClients implements Shims, Disposable {
     const { shimDir, cgroupsPath } = this.#options;
     const file = this.#shimFile(containerId);
     try {
-      if (file === undefined || !(await this.#deleteByShim(containerId, file))) {
-        const cgroup = ContainerCgroup.open(cgroupsPath(containerId));
+      const cgroup = ContainerCgroup.open(cgroupsPath(containerId));
+      // Whoever says that all is gone: the next run must not meet a process of this one.
+      if (file === undefined || !(await this.#deleteByShim(containerId, file)) || cgroup.isPopulated()) {
         cgroup.killAll(sigkill);
         cgroup.remove();
       }

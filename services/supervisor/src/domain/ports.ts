@@ -1,4 +1,4 @@
-import type { LinuxDevice, LinuxDeviceCgroup, Spec } from '@flotilla/oci';
+import type { LinuxDevice, LinuxDeviceCgroup, LinuxResources, Spec } from '@flotilla/oci';
 import type { ContainerEvent, ContainerRecord } from './container.ts';
 import type { Endpoint, ImageConfig, PortMapping } from './container-config.ts';
 import type { ExecRecord } from './exec.ts';
@@ -166,6 +166,8 @@ export interface Shims {
   state(containerId: string): Promise<TaskState>;
   /** `all`: every process of the container. By the shim; SIGKILL also without it. */
   kill(container: ContainerRecord, signal: number, all: boolean): Promise<void>;
+  /** Changes limits of a container that runs: all of them or none. Returns warnings. RESOURCE_LIMIT_INVALID. */
+  limit(containerId: string, resources: LinuxResources): readonly string[];
   pause(containerId: string): Promise<void>;
   resume(containerId: string): Promise<void>;
   startExec(containerId: string, start: ExecStart): Promise<number>;

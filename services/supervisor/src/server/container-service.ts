@@ -21,6 +21,7 @@ import { restartContainer } from '../domain/restart-container.ts';
 import { startContainer } from '../domain/start-container.ts';
 import { StatsSampler } from '../domain/stats-sampler.ts';
 import { stopContainer } from '../domain/stop-container.ts';
+import { updateContainer } from '../domain/update-container.ts';
 import { logDriverOf } from '../domain/validation/log-options.ts';
 import { type WaitFor, waitContainer } from '../domain/wait-container.ts';
 import { selectContainers } from './list-containers.ts';
@@ -88,6 +89,9 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
       await renameContainer(engine, container, name);
       return {};
     },
+    updateContainer: async ({ container, resources, restartPolicy }) => ({
+      warnings: [...(await updateContainer(engine, container, { resources, restartPolicy }))],
+    }),
     getContainer: async ({ container }) => {
       const record = repository.find(container);
       return { container: containerToProto(record, logPathOf(record)) };

@@ -189,7 +189,12 @@ export class ContainerStore implements Repository {
     const { containerId } = record;
     const known = this.#byId.get(containerId);
     const status = encodeStatus(record);
-    if (known !== undefined && known.made === record.made && known.name === record.name) {
+    if (
+      known !== undefined &&
+      known.made === record.made &&
+      known.name === record.name &&
+      known.config === record.config
+    ) {
       this.#update.run(status, containerId);
       return;
     }

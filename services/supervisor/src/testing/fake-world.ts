@@ -1,5 +1,5 @@
 import { FlotillaError } from '@flotilla/errors';
-import type { Spec } from '@flotilla/oci';
+import type { LinuxResources, Spec } from '@flotilla/oci';
 import { openDatabase } from '@flotilla/store';
 import type { ContainerEvent, ContainerRecord } from '../domain/container.ts';
 import type { Engine } from '../domain/engine.ts';
@@ -34,6 +34,8 @@ export class FakeWorld {
   readonly tasks = new Map<string, FakeTask>();
   readonly bundles = new Map<string, Bundle>();
   readonly signals: string[] = [];
+  /** The last change of limits, by container. */
+  readonly limits = new Map<string, LinuxResources>();
   readonly files = new Map<string, string>();
   image = anImage({ cmd: ['sh'] });
   /** Steps that fail, by name, and with what. */
@@ -189,6 +191,12 @@ export class FakeWorld {
         await this.step('kill');
         this.signals.push(`${containerId} ${signal}`);
         if (this.deadly.includes(signal)) void this.end(containerId, 128 + signal, engine());
+      },
+      limit: (containerId, resources) => {
+        const failure = this.failing.get('limit');
+        if (failure !== undefined) throw failure;
+        this.limits.set(containerId, resources);
+        return [];
       },
       pause: async (containerId) => {
         await this.step('pause');

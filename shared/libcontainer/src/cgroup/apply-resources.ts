@@ -10,14 +10,23 @@ import { type Setting, v1Settings, v2Settings, v2Warnings } from './settings.ts'
 /** What a pure v2 host's groups get, for their statistics, too. */
 const usualControllers = ['cpu', 'cpuset', 'hugetlb', 'io', 'memory', 'pids'];
 
+/** A file of a group, and what was in it. */
+export interface WrittenFile {
+  readonly path: string;
+  readonly before: string;
+}
+
 /** Writes `linux.resources` into a container's groups: each controller where the host has it. */
 export class ResourceWriter {
   readonly #v1: readonly Hierarchy[];
   readonly #v2: Hierarchy | undefined;
   readonly #path: string;
+  readonly #written: WrittenFile[] | undefined;
   readonly #warnings: string[] = [];
 
-  constructor(hierarchies: readonly Hierarchy[], path: string) {
+  /** `written`: is told what was in each file before it was written, in order. */
+  constructor(hierarchies: readonly Hierarchy[], path: string, written?: WrittenFile[]) {
+    this.#written = written;
     this.#v1 = hierarchies.filter(({ version }) => version === 1);
     this.#v2 = hierarchies.find(({ version }) => version === 2);
     this.#path = path;
@@ -62,14 +71,14 @@ export class ResourceWriter {
     const { controller, file, value, field, ifMissing, otherFile, otherValue = value } = setting;
     if (folder !== undefined) {
       try {
-        step(`set ${field} to ${value}`, () => writeFileOnce(`${folder}/${file}`, value));
+        step(`set ${field} to ${value}`, () => this.#write(`${folder}/${file}`, value));
         return;
       } catch (error) {
         if (!wasMissing(error)) throw explain(error, setting);
       }
       try {
         if (otherFile !== undefined) {
-          writeFileOnce(`${folder}/${otherFile}`, otherValue);
+          this.#write(`${folder}/${otherFile}`, otherValue);
           return;
         }
       } catch (error) {
@@ -78,6 +87,12 @@ export class ResourceWriter {
     }
     if (ifMissing === 'error') throw missing(controller, field);
     this.#warnings.push(`${field} has no effect: this host does not offer ${file}`);
+  }
+
+  #write(path: string, value: string): void {
+    const before = this.#written === undefined ? undefined : readIfThere(path)?.trim();
+    writeFileOnce(path, value);
+    if (before !== undefined) this.#written?.push({ path, before });
   }
 
   #setUnified({ unified = {} }: LinuxResources): void {

@@ -4,7 +4,7 @@ import { isErrno, kill, SIGKILL } from '@flotilla/linux';
 import type { LinuxResources } from '@flotilla/oci';
 import type { CgroupEntry } from '../child/enter-namespaces.ts';
 import { cleanedUp, step } from '../setup-error.ts';
-import { ResourceWriter } from './apply-resources.ts';
+import { ResourceWriter, type WrittenFile } from './apply-resources.ts';
 import {
   makeGroup,
   pollUntil,
@@ -79,6 +79,19 @@ export class ContainerCgroup {
   /** Sets the limits that are given; the others stay. Returns warnings. A limit that would silently not hold is an error. */
   update(resources: LinuxResources): readonly string[] {
     return new ResourceWriter(this.#hierarchies, this.path).apply(resources);
+  }
+
+  /** As `update`, of a group with processes: all of it or nothing. What was written before a refusal is taken back. */
+  change(resources: LinuxResources): readonly string[] {
+    const undo: WrittenFile[] = [];
+    try {
+      return new ResourceWriter(this.#hierarchies, this.path, undo).apply(resources);
+    } catch (error) {
+      throw cleanedUp(error, () => {
+        // An empty write would change nothing; these files take an empty line for an empty list.
+        for (const { path, before } of undo.reverse()) writeFileOnce(path, before || '\n');
+      });
+    }
   }
 
   /** How a child gets in; `bornIntoV2` says that clone3(2) puts it into the v2 group. */

@@ -1,6 +1,6 @@
 import { invalidField } from '@flotilla/errors';
 import { parseCapability } from '@flotilla/libcontainer/defaults';
-import type { ContainerConfig, Healthcheck, RestartPolicy } from '../container-config.ts';
+import type { ContainerConfig, Healthcheck } from '../container-config.ts';
 import type { HostFacts } from '../host-facts.ts';
 import { parseSignal } from '../signals.ts';
 import { checkUserForm } from '../users.ts';
@@ -11,6 +11,7 @@ import { checkMounts } from './mounts.ts';
 import { checkHostname } from './names.ts';
 import { checkNetwork } from './network.ts';
 import { checkResources, resourceWarnings } from './resources.ts';
+import { checkPolicy } from './restart-policy.ts';
 import { parseSecurityOptions } from './security-options.ts';
 import { checkSysctls } from './sysctls.ts';
 import { checkChoice, checkEach, checkText } from './text.ts';
@@ -84,17 +85,6 @@ function checkSecurity(config: ContainerConfig, facts: HostFacts): void {
   checkEach(config.securityOptions, 'security_options', (option, field) => checkText(option, field, 1 << 20));
   parseSecurityOptions(config.securityOptions, facts);
   checkDevices(config.devices);
-}
-
-function checkPolicy(policy: RestartPolicy | undefined, autoRemove: boolean): void {
-  if (policy === undefined) return;
-  checkChoice(policy.name, 'restart_policy.name', ['', 'no', 'always', 'unless-stopped', 'on-failure']);
-  if (policy.maximumRetries > 0 && policy.name !== 'on-failure') {
-    throw invalidField('restart_policy.maximum_retries', 'given with on-failure only', String(policy.maximumRetries));
-  }
-  if (autoRemove && policy.name !== '' && policy.name !== 'no') {
-    throw invalidField('auto_remove', 'left out with a restart policy', policy.name);
-  }
 }
 
 function checkHealthcheck(healthcheck: Healthcheck): void {
