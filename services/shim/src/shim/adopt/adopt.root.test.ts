@@ -9,6 +9,8 @@ import { ShimRig, type TaskPlan, type TestTask } from '../testing/shim-rig.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
 
+const SIGTERM = 15;
+
 const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
 const counting =
   'i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); [ $((i % 20)) = 0 ] && sleep 0.01; done; exit 5';
@@ -62,20 +64,23 @@ for (const forkMode of ['fork', 'spawn'] as const) {
 
     test('from one that lives: clients and followers come back to their places', async () => {
       await using rig = new ShimRig(forkMode);
-      let task = await rig.launch(sh(counting));
+      let task = await rig.launch(sh(`seq 1 1000; read x; seq 1001 2000; exit 5`, { options: { openStdin: true } }));
       void reap(task.initPid);
       await task.start();
       const before = task.attach({ stdoutPosition: 0n, stderrPosition: 0n });
-      await before.sees('line 300\n');
+      await before.sees('\n300\n');
       const old = task;
       task = await rig.adopt(task, { replaces: task.shimPid });
       assert.equal(existsSync(`/proc/${old.shimPid}/cmdline`) && old.shimPid === task.shimPid, false);
       await assert.rejects(before.done, { reason: 'SHIM_REPLACED' });
-      const after = task.attach({ stdoutPosition: BigInt(before.stdout.length), stderrPosition: 0n });
+      const place = { stdoutPosition: BigInt(before.stdout.length), stderrPosition: 0n };
+      const after = task.attach({ ...place, stdin: true });
+      after.stdin('go on\n');
       await after.done;
       assert.equal(after.exitCode, 5);
-      assert.equal(before.stdout + after.stdout, lines(2000));
-      assert.equal(task.logText(), lines(2000));
+      const numbers = Array.from({ length: 2000 }, (_, i) => `${i + 1}\n`).join('');
+      assert.equal(before.stdout + after.stdout, numbers);
+      assert.equal(task.logText(), numbers);
     });
 
     test('of a container that ended meanwhile: what it had written is not lost', async () => {
@@ -130,13 +135,15 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       const lost = await task.exec({ execId: 'b', processJson: execProcess(['sleep', '60']) });
       const kept = await task.exec({
         execId: 'c',
-        processJson: execProcess(['sh', '-c', 'sleep 0.5; exit 8']),
+        processJson: execProcess(['sh', '-c', 'trap "exit 8" TERM; while :; do sleep 0.05; done']),
         detach: true,
       });
       void reap(lost);
       void reap(kept);
       await killShim(task);
       task = await rig.adopt(task);
+      await supervisor.received(2);
+      await task.kill({ signal: SIGTERM, execId: 'c' });
       await supervisor.received(3);
       assert.deepEqual(
         supervisor.reports.map((report) => ['execId' in report ? report.execId : '', report.exitCode]),
