@@ -90,7 +90,7 @@ export async function runStart(
       saveRunning(engine, launched, started, alsoAnnounce);
       return record.run;
     } catch (error) {
-      if (attempt === startAttempts || !wasNeverReleased(error)) {
+      if (attempt === startAttempts || !hasNeverRun(error)) {
         await giveUpStart(engine, containerId, error);
         throw error;
       }
@@ -114,8 +114,8 @@ async function release({ shims }: Engine, containerId: string, expectedAttachmen
   }
 }
 
-function wasNeverReleased(error: unknown): boolean {
-  return hasReason(error, 'SHIM_LOST') || hasReason(error, 'TASK_NOT_RUNNING');
+function hasNeverRun(error: unknown): boolean {
+  return ['SHIM_LOST', 'INIT_LOST', 'TASK_NOT_RUNNING'].some((reason) => hasReason(error, reason));
 }
 
 /** Under a new number: what is left of the other run, a record of its end perhaps, is not taken for this one's. */

@@ -4,6 +4,7 @@ import {
   CLONE_NEWPID,
   CLONE_NEWUSER,
   closeFd,
+  hasExecuted,
   isErrno,
   pidfdOpen,
   pidfdSendSignal,
@@ -17,7 +18,7 @@ import type { Work } from '../child/run-work.ts';
 import { type InitPlan, planInit, type RootfsMount } from '../plan/init-plan.ts';
 import type { ContainerStdio } from '../plan/process-plan.ts';
 import { cleanedUp, step, unsupported } from '../setup-error.ts';
-import { endedEarly, replacingTheDead } from './ended-early.ts';
+import { endedEarly, initLost, replacingTheDead } from './ended-early.ts';
 import type { Child, PidNamespace, Starter } from './start-request.ts';
 import { discard, start } from './starter.ts';
 
@@ -49,7 +50,8 @@ export interface CreatedInit {
   /**
    * Blocks until the user's program has been executed. Throws NOT_FOUND / COMMAND_NOT_FOUND, PERMISSION_DENIED /
    * COMMAND_NOT_EXECUTABLE, FAILED_PRECONDITION / WORKING_DIR_INVALID, INTERNAL / CONTAINER_SETUP_FAILED; init has then
-   * ended, with 127, 126 or 125, and is to be reaped as ever.
+   * ended, with 127, 126 or 125, and is to be reaped as ever. ABORTED / INIT_LOST when it died before its program ran: the
+   * container may be made anew.
    */
   release(): void;
   /** SIGKILL; nothing when it is gone. */
@@ -187,7 +189,8 @@ class WaitingInit implements CreatedInit {
   }
 
   release(): void {
-    release(this.#channel);
+    // The channel's end says that it executed its program, or that it died on the way there.
+    if (!release(this.#channel) || !hasExecuted(this.pid)) throw initLost();
   }
 
   kill(): void {

@@ -10,6 +10,13 @@ export function endedEarly(): FlotillaError {
   return new FlotillaError('internal', message, { reason: 'CONTAINER_SETUP_FAILED', metadata: { doing } });
 }
 
+/** An init that was released died before it executed its program. */
+export function initLost(): FlotillaError {
+  return new FlotillaError('aborted', "the container's first process died before its program ran", {
+    reason: 'INIT_LOST',
+  });
+}
+
 /**
  * A forked child that dies before its program runs has done nothing that outlives it, so another takes its place, as with one
  * that lacks memory: a JavaScript engine that goes on in a fork owes its maker that much doubt.
