@@ -84,6 +84,28 @@ describe('the groups of a container', { skip: skipRoot }, () => {
     group.remove();
   });
 
+  test('change all of what is asked for or nothing', () => {
+    const group = ContainerCgroup.create(`${parent}/g`, { pids: { limit: 10 }, cpu: { shares: 512 } });
+    try {
+      const before = group.stats();
+      const wanted = {
+        memory: { limit: 64 << 20, swap: 64 << 20 },
+        cpu: { quota: 50_000, period: 100_000 },
+        pids: { limit: 20 },
+      };
+      // Written after all others.
+      const refused = { ...wanted, unified: { 'cgroup.max.depth': 'deep' } };
+      assert.throws(() => group.change(refused), { reason: 'RESOURCE_LIMIT_INVALID' });
+      assert.equal(group.stats().memory?.limitBytes, before.memory?.limitBytes);
+      assert.equal(group.stats().pids?.limit, 10);
+      assert.deepEqual(group.change(wanted), []);
+      assert.equal(group.stats().memory?.limitBytes, 64 << 20);
+      assert.equal(group.stats().pids?.limit, 20);
+    } finally {
+      group.remove();
+    }
+  });
+
   test('refuse what the kernel refuses, by the name of the field, and leave nothing', () => {
     assert.throws(() => ContainerCgroup.create(`${parent}/c`, { cpu: { cpus: '999' } }), {
       reason: 'RESOURCE_LIMIT_INVALID',
