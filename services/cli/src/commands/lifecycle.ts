@@ -1,5 +1,6 @@
 import process from 'node:process';
-import { retryWhileUnavailable } from '@flotilla/client';
+import { type Engine, retryWhileUnavailable } from '@flotilla/client';
+import type { WaitContainerResponse } from '@flotilla/proto/flotilla/v1/container';
 import { Command } from 'commander';
 import { forEachNamed, withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodes } from '../failure.ts';
@@ -97,12 +98,7 @@ export function rmCommand(): Command {
 export function waitCommand(): Command {
   return new Command('wait').argument('<container...>').action(async (names: string[]) => {
     await withEngine(async (engine) => {
-      const request = { condition: 'WAIT_CONDITION_NOT_RUNNING' as const };
-      const results = await Promise.allSettled(
-        names.map((container) =>
-          retryWhileUnavailable(() => engine.containers.waitContainer({ container, ...request }, patient)),
-        ),
-      );
+      const results = await Promise.allSettled(names.map((container) => waitForEnd(engine, container)));
       for (const result of results) {
         if (result.status === 'fulfilled') process.stdout.write(`${result.value.exitCode}\n`);
         else complain(result.reason);
@@ -110,4 +106,17 @@ export function waitCommand(): Command {
       if (results.some(({ status }) => status === 'rejected')) throw new ExitRequest(exitCodes.failed);
     });
   });
+}
+
+/** The end of the run under way, also when the engine is restarted meanwhile and its restart policy has begun another. */
+async function waitForEnd(engine: Engine, container: string): Promise<WaitContainerResponse> {
+  const { container: found } = await retryWhileUnavailable(() => engine.containers.getContainer({ container }));
+  const { run = 0n, state } = found?.status ?? {};
+  const ended = state === 'CONTAINER_STATE_EXITED' || run === 0n;
+  const request = {
+    container: found?.containerId ?? container,
+    condition: 'WAIT_CONDITION_NOT_RUNNING' as const,
+    afterRun: ended ? run : run - 1n,
+  };
+  return await retryWhileUnavailable(() => engine.containers.waitContainer(request, patient));
 }

@@ -36,24 +36,26 @@ export function psCommand(): Command {
 async function listContainers(flags: PsFlags): Promise<void> {
   const filters = parseFilters(flags.filter, filterKeys);
   const limit = flags.latest === true ? 1 : flags.last === undefined ? 0 : parseInteger('--last', flags.last, -1, 1e6);
-  const states = (filters.get('status') ?? []).map(stateOf);
+  const words = filters.get('status') ?? [];
+  const states = words.filter((word) => word !== 'restarting').map(stateOf);
   const exited = (filters.get('exited') ?? []).map((text) => parseInteger('--filter exited', text, 0, 255));
   const { containers } = await withEngine((engine) =>
     engine.containers.listContainers({
-      all: flags.all === true || states.length > 0 || exited.length > 0,
+      all: flags.all === true || words.length > 0 || exited.length > 0,
       limit: Math.max(limit, 0),
       names: filters.get('name') ?? [],
       containerIds: filters.get('id') ?? [],
       labels: filters.get('label') ?? [],
       states,
       images: filters.get('ancestor') ?? [],
-      restarting: false,
+      restarting: words.includes('restarting'),
       health: (filters.get('health') ?? []).map(healthOf),
     }),
   );
   const wanted = containers.filter(
     ({ status }) =>
-      exited.length === 0 || (status?.state === 'CONTAINER_STATE_EXITED' && exited.includes(status.exitCode)),
+      exited.length === 0 ||
+      (status?.state === 'CONTAINER_STATE_EXITED' && !status.restarting && exited.includes(status.exitCode)),
   );
   const options = { truncate: flags.trunc, nowMs: Date.now() };
   const rows = wanted.map((container) => containerRow(container, options));
@@ -64,7 +66,7 @@ async function listContainers(flags: PsFlags): Promise<void> {
 function stateOf(word: string): ContainerState {
   const state = Object.values(ContainerState).find((one) => one === `CONTAINER_STATE_${word.toUpperCase()}`);
   if (state === undefined || state === 'CONTAINER_STATE_UNSPECIFIED') {
-    throw invalidField('--filter status', 'created, running, paused, exited, …', word);
+    throw invalidField('--filter status', 'created, running, paused, restarting, exited, …', word);
   }
   return state;
 }

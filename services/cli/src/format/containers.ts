@@ -31,7 +31,7 @@ export function containerRow(container: Container, { truncate, nowMs }: Containe
     CreatedAt: formatDate(container.createdAtUnixNano),
     RunningFor: `${formatSince(container.createdAtUnixNano, nowMs)} ago`,
     Status: formatStatus(container, nowMs),
-    State: status === undefined ? '' : stateWord(status.state),
+    State: status === undefined ? '' : status.restarting ? 'restarting' : stateWord(status.state),
     Ports: formatPorts(container.ports, config?.exposedPorts ?? []),
     Names: container.name,
     Labels: labels.join(','),
@@ -45,7 +45,7 @@ export function stateWord(state: ContainerState | 'UNRECOGNIZED'): string {
   return state.replace(/^CONTAINER_STATE_/, '').toLowerCase();
 }
 
-/** `Up 2 minutes (healthy)`, `Up 2 minutes (Paused)`, `Exited (137) 3 hours ago`, `Created`. */
+/** `Up 2 minutes (healthy)`, `Up 2 minutes (Paused)`, `Exited (137) 3 hours ago`, `Restarting (1) 5 seconds ago`, `Created`. */
 export function formatStatus({ status }: Container, nowMs: number): string {
   if (status === undefined) return '';
   const word = stateWord(status.state);
@@ -60,7 +60,7 @@ export function formatStatus({ status }: Container, nowMs: number): string {
     case 'pausing':
       return `${up()} (Pausing)`;
     case 'exited':
-      return `Exited (${status.exitCode}) ${formatSince(status.finishedAtUnixNano, nowMs)} ago`;
+      return `${status.restarting ? 'Restarting' : 'Exited'} (${status.exitCode}) ${formatSince(status.finishedAtUnixNano, nowMs)} ago`;
     case 'creating':
       return 'Creating';
     case 'starting':

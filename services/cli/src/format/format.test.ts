@@ -69,6 +69,7 @@ const statuses: readonly (readonly [status: object, text: string])[] = [
     'Up 20 seconds (Paused)',
   ],
   [{ state: 'CONTAINER_STATE_EXITED', exitCode: 137, ...started }, 'Exited (137) 3 seconds ago'],
+  [{ state: 'CONTAINER_STATE_EXITED', exitCode: 1, restarting: true, ...started }, 'Restarting (1) 3 seconds ago'],
   [{ state: 'CONTAINER_STATE_DEAD' }, 'Dead'],
 ];
 for (const [status, text] of statuses) {
