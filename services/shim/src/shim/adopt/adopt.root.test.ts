@@ -132,6 +132,12 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       await after.done;
       assert.equal(after.stdout, 'still here\n');
       assert.equal(after.exitCode, 6);
+      await task.exec({ execId: 'd', processJson: execProcess(['sh', '-c', 'echo early; exit 9']) });
+      await supervisor.received(2);
+      task = await rig.adopt(task, { replaces: task.shimPid });
+      const late = task.attach({ execId: 'd' });
+      await late.done;
+      assert.deepEqual([late.stdout, late.exitCode], ['early\n', 9]);
       const lost = await task.exec({ execId: 'b', processJson: execProcess(['sleep', '60']) });
       const kept = await task.exec({
         execId: 'c',
@@ -142,13 +148,14 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       void reap(kept);
       await killShim(task);
       task = await rig.adopt(task);
-      await supervisor.received(2);
-      await task.kill({ signal: SIGTERM, execId: 'c' });
       await supervisor.received(3);
+      await task.kill({ signal: SIGTERM, execId: 'c' });
+      await supervisor.received(4);
       assert.deepEqual(
         supervisor.reports.map((report) => ['execId' in report ? report.execId : '', report.exitCode]),
         [
           ['a', 6],
+          ['d', 9],
           ['b', 137],
           ['c', 8],
         ],

@@ -28,7 +28,7 @@ export function orphanedExecs({ shimDir }: Bundle, known: readonly AdoptedExec[]
   const ended: EndedExec[] = [];
   for (const file of readExecFiles(shimDir)) {
     const { execId, pid, detach } = file;
-    if (known.some((one) => one.execId === execId)) continue;
+    if (known.some((one) => one.execId === execId && one.exit === undefined)) continue;
     const pidfd = file.exit === undefined ? openIfSame(pid, file.startTime) : undefined;
     if (pidfd !== undefined && detach) {
       running.push({ execId, pid, pidfd, ends: {}, opened: true });

@@ -27,10 +27,11 @@ export async function takeOver(shimDir: string, shimPid: number): Promise<TakenO
     using old = connect(ShimServiceService, { address: `unix://${join(shimDir, 'shim.sock')}`, name: 'shim' });
     const answer = await old.handOver({ shimPid: getpid() });
     const descriptors = copyAll(answer.descriptors, copy);
-    const execs = answer.execs.map(({ execId, pid, descriptors: of, opened }) => {
-      const { pidfd: execPidfd, terminal, stdin, stdout, stderr } = copyAll(of, copy);
+    const execs = answer.execs.map(({ execId, pid, descriptors: of, opened, exitCode, exitedAtUnixNano }) => {
+      const { pidfd: execPidfd = -1, terminal, stdin, stdout, stderr } = copyAll(of, copy);
       const ends = { terminalFd: terminal, stdinFd: stdin, stdoutFd: stdout, stderrFd: stderr };
-      return { execId, pid, pidfd: execPidfd!, ends, opened };
+      const exit = exitCode === undefined ? undefined : { exitCode, exitedAtUnixNano };
+      return { execId, pid, pidfd: execPidfd, ends, opened, exit };
     });
     pidfdSendSignal(pidfd, SIGKILL);
     await untilGone(pidfd);

@@ -55,11 +55,12 @@ export class HandOver {
     await sleep(flushMs);
     return HandOverResponse.fromPartial({
       descriptors: streams.descriptors(),
-      execs: execs.running.map(({ execId, pid, pidfd: execPidfd, streams: ends }) => ({
+      execs: execs.unfinished.map(({ execId, pid, pidfd: execPidfd, streams: ends, exit }) => ({
         execId,
         pid,
-        descriptors: { pidfd: execPidfd, ...ends.descriptors() },
+        descriptors: { ...(exit === undefined ? { pidfd: execPidfd } : {}), ...ends.descriptors() },
         opened: ends.isOpen,
+        ...exit,
       })),
       paused: name === 'paused',
     });

@@ -32,8 +32,10 @@ export interface ExecTableOptions {
 export interface AdoptedExec {
   readonly execId: string;
   readonly pid: number;
-  /** Closed by the table. */
+  /** Closed by the table; -1 for one that has ended. */
   readonly pidfd: number;
+  /** Absent while it runs. */
+  readonly exit?: Exit | undefined;
   readonly ends: StreamEnds;
   /** Nobody will read its output, or somebody has. */
   readonly opened: boolean;
@@ -86,8 +88,14 @@ export class ExecTable implements Disposable {
   }
 
   /** Goes on with another shim's. */
-  adopt({ execId, pid, pidfd, ends, opened }: AdoptedExec): void {
+  adopt({ execId, pid, pidfd, ends, opened, exit: ended }: AdoptedExec): void {
     const exec = new Exec(execId, { pid, pidfd }, new ProcessStreams({ ends }));
+    if (ended !== undefined) {
+      exec.endedBefore(ended);
+      this.#execs.set(execId, exec);
+      this.#timers.add(setTimeout(() => this.#forget(exec), rememberMs).unref());
+      return;
+    }
     // Nobody reads when the client does not come back, and the process must not be held up for ever.
     if (opened) this.#timers.add(setTimeout(() => exec.streams.open(), comeBackMs).unref());
     const onExit = this.#watch(exec);
@@ -97,6 +105,11 @@ export class ExecTable implements Disposable {
   /** Those that run. */
   get running(): readonly Exec[] {
     return [...this.#execs.values()].filter((exec) => exec.running);
+  }
+
+  /** Those that run, and those whose output waits. */
+  get unfinished(): readonly Exec[] {
+    return [...this.#execs.values()].filter((exec) => exec.running || !exec.streams.isOpen);
   }
 
   /** Resolves when all are gone and their exits told, or after `waitMs`. */

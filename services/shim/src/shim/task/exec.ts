@@ -14,6 +14,7 @@ export class Exec {
   readonly execId: string;
   readonly pid: number;
   readonly streams: ProcessStreams;
+  /** Open while it runs. */
   readonly pidfd: number;
   readonly #finished = Promise.withResolvers<Exit>();
   #exit: Exit | undefined;
@@ -36,6 +37,17 @@ export class Exec {
   /** Resolves when it has exited and whoever reads its output has it. */
   get finished(): Promise<Exit> {
     return this.#finished.promise;
+  }
+
+  /** How it ended; `undefined` while it runs. */
+  get exit(): Exit | undefined {
+    return this.#exit;
+  }
+
+  /** It had ended while another shim had it, and its output still waits. */
+  endedBefore(exit: Exit): void {
+    this.#exit = exit;
+    this.#finished.resolve(exit);
   }
 
   /** `all`: its process group, too. FAILED_PRECONDITION / TASK_NOT_RUNNING. */
