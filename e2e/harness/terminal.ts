@@ -18,7 +18,7 @@ const pauseMs = 400;
 
 /** Runs the client in a terminal of its own, which script(1) provides, and types; what appeared, and the exit code. */
 export async function inTerminal(engine: Engine, args: readonly string[], { rows, columns, after, typed }: Typing) {
-  const command = `stty rows ${rows} cols ${columns}; ${engine.commandLine(...args)}`;
+  const command = `stty rows ${rows} cols ${columns}; exec ${engine.commandLine(...args)}`;
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
     env: { ...engine.env, TERM: 'xterm' },
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,6 +1,7 @@
 import { type Engine, retryWhileUnavailable } from '@flotilla/client';
 import { hasReason } from '@flotilla/errors';
 import type { AttachStart } from '@flotilla/proto/flotilla/v1/container';
+import { warn } from '../failure.ts';
 import type { ClientInput } from './client-input.ts';
 import { writeOutput } from './output.ts';
 import type { OutputPlace } from './output-place.ts';
@@ -31,7 +32,10 @@ export async function copyRestFromLogs(engine: Engine, session: BrokenSession): 
     },
   );
   const status = found?.container?.status;
-  if (status === undefined) return;
+  if (status === undefined) {
+    warn(`container ${container} has removed itself, and its log: the last of its output may be missing`);
+    return;
+  }
   if (start.stdin && status.initPid !== 0) void sendInput(engine, input, start, abort.signal);
   const since = afterRun === 0n ? {} : { sinceUnixNano: status.startedAtUnixNano };
   const unseen = place.unseen();

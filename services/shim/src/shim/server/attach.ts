@@ -81,7 +81,9 @@ function wantedStreams({ stdout, stderr }: AttachStart): ReadonlySet<StreamName>
   return streams;
 }
 
-function positionsOf({ stdoutPosition, stderrPosition }: AttachStart): Positions {
+function positionsOf({ expected, stdoutPosition, stderrPosition }: AttachStart): Positions {
+  // The start has not waited for ever: what came meanwhile is this client's, too.
+  if (expected && stdoutPosition === undefined && stderrPosition === undefined) return { stdout: 0, stderr: 0 };
   return {
     ...(stdoutPosition === undefined ? {} : { stdout: Number(stdoutPosition) }),
     ...(stderrPosition === undefined ? {} : { stderr: Number(stderrPosition) }),

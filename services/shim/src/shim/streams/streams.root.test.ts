@@ -39,6 +39,18 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.equal(client.stdout, 'first\n');
     });
 
+    test('gives a client that was expected and is late the first byte, and the end', async () => {
+      await using rig = new ShimRig(forkMode);
+      const task = await rig.launch(sh('echo first; echo second >&2; exit 4'));
+      await task.start(1);
+      while (existsSync(`/proc/${task.initPid}`)) await sleep(10); // the shim has recorded its exit and let it go
+      const client = task.attach({ expected: true });
+      await client.done;
+      assert.equal(client.stdout, 'first\n');
+      assert.equal(client.stderr, 'second\n');
+      assert.equal(client.exitCode, 4);
+    });
+
     test('waits a second for clients that do not come, not longer', async () => {
       await using rig = new ShimRig(forkMode);
       const task = await rig.launch(sh('sleep 10'));

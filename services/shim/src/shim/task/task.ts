@@ -17,7 +17,10 @@ import { within } from './within.ts';
 /** Output of a process that cannot be killed may never end. */
 const drainMs = 5_000;
 const shortestSettleMs = 1_000;
+/** How long a start waits for the clients it expects. */
 const attachmentMs = 1_000;
+/** How long its end waits for those that have not come yet: a client that could not keep up with a short command. */
+const lateAttachmentMs = 3_000;
 const deleteMs = 10_000;
 /** How long a task that was reported waits for its removal. */
 const lingerMs = 10_000;
@@ -56,6 +59,7 @@ export class Task {
   readonly #deleted = Promise.withResolvers<void>();
   #state: TaskState;
   #starting: Promise<bigint> | undefined;
+  #expectedAttachments = 0;
   /** Nobody is told of the exit by us: the caller of StartTask or DeleteTask is told in the answer. */
   #silent = false;
   /** Set once init could not be started. */
@@ -147,6 +151,7 @@ export class Task {
   }
 
   async #start(expectedAttachments: number): Promise<bigint> {
+    this.#expectedAttachments = expectedAttachments;
     await this.attachments.wait(expectedAttachments, attachmentMs);
     if (this.#state.name !== 'created') throw notRunning('the container');
     const { init, ledger, cleanUp, leave } = this.#options;
@@ -181,6 +186,7 @@ export class Task {
       log.error({}, 'the last of the output could not be logged and is lost');
     this.#record(ended, signal);
     reaper.reapInit();
+    if (!this.#silent) await this.attachments.wait(this.#expectedAttachments, lateAttachmentMs);
     streams.finish(exit.exitCode);
     await execs.allTold(drainMs);
     this.#state = { name: 'exited', exit: ended };
