@@ -33,9 +33,15 @@ export async function adoptContainer({ bundle, kept, replaces }: AdoptOptions): 
   // Those that are not handed over have ended by now.
   const orphaned = orphanedExecs(bundle, taken?.execs ?? [], log);
   const execs = [...(taken?.execs ?? []), ...orphaned.running];
-  const ends = endsOf({ ...kept, ...taken?.descriptors }, ledger);
+  const ends = endsOf(merge(kept, taken?.descriptors ?? {}), ledger);
   log.info({ initPid: init.pid, replacedPid: file.pid, execs: execs.length }, 'the container has a new shim');
   return { bundle, log, init, ends, output, ledger, adopted: { execs, endedExecs: orphaned.ended } };
+}
+
+/** One copy of each: a second one of its input would keep the end of it from the container. */
+function merge(kept: AdoptOptions['kept'], taken: AdoptOptions['kept']): AdoptOptions['kept'] {
+  for (const name of Object.keys(taken)) if (kept[name] !== undefined) closeFd(kept[name]);
+  return { ...kept, ...taken };
 }
 
 function endsOf({ terminal, stdin, stdout, stderr }: AdoptOptions['kept'], { isStdinClosed }: Ledger): StreamEnds {

@@ -179,6 +179,21 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.equal(task.logText(), 'some\nend\n');
     });
 
+    test('the end of input arrives also when the shim before has handed its own copy over', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('cat; echo end', { options: { openStdin: true } }));
+      void reap(task.initPid);
+      await task.start();
+      for (let handOvers = 0; handOvers < 2; handOvers++) task = await rig.adopt(task, { replaces: task.shimPid });
+      const client = task.attach({ stdin: true });
+      client.stdin('some\n');
+      await client.sees('some\n');
+      client.closeStdin();
+      rig.releaseStdin(task.containerId);
+      await client.sees('end\n');
+      assert.equal(await task.wait(), 0);
+    });
+
     test('a container that was not started is given up', async () => {
       await using rig = new ShimRig(forkMode);
       let task = await rig.launch(sh('echo never'));
