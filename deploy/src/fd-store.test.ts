@@ -106,6 +106,50 @@ test('what a process stores is handed to the next one behind its socket, also wh
   }
 });
 
+/** Stores so many descriptors as fast as the manager hears, and is killed; the next one tells how many it was given. */
+const hoarder = `
+import { writeFileSync } from 'node:fs';
+import { NotifySocket, pipe2, poll, POLLOUT } from '@flotilla/linux';
+const count = Number(process.argv[3]);
+const notify = NotifySocket.open(process.env.NOTIFY_SOCKET);
+if (process.env.LISTEN_FDS === '1') {
+  const { writeFd } = pipe2();
+  for (let i = 0; i < count; i++) {
+    const fields = { FDSTORE: '1', FDNAME: 'p' + i.toString(16).padStart(16, '0'), FDPOLL: '0' };
+    while (!notify.send(fields, [writeFd])) poll([{ fd: notify.fd, events: POLLOUT }], 1000);
+  }
+  process.kill(process.pid, 'SIGKILL');
+}
+writeFileSync(process.argv[2], process.env.LISTEN_FDS + ' ' + process.env.LISTEN_FDNAMES.split(':').length);
+setInterval(() => {}, 1000);
+`;
+
+test('what is kept of 2,000 containers comes back', async () => {
+  const count = 6_000; // init, stdout and stderr of each
+  const script = join(fileURLToPath(new URL('.', import.meta.url)), `.hoarder-${process.pid}.mjs`);
+  writeFileSync(script, hoarder);
+  const report = join(folder, 'report');
+  using notify = new NotifyServer(files.notifySocket, (notice) => void one.hear(notice));
+  const plan = {
+    name: 'one',
+    command: () => ({ command: process.execPath, args: [script, report, String(count)] }),
+    env: { ...process.env, NOTIFY_SOCKET: notify.path },
+    logFd: openSync(join(folder, 'log'), 'a'),
+    socketFd: openListeningSocket(join(folder, 'one.sock')),
+    drainNotices: () => notify.drain(),
+  };
+  const one = new KeptProcess(plan, release, files, log);
+  one.start();
+  try {
+    const text = () => (existsSync(report) && readFileSync(report, 'utf8')) || undefined;
+    assert.equal(await waitFor(text), `${count + 1} ${count + 1}`);
+  } finally {
+    await one.stop(1_000);
+    one.store[Symbol.dispose]();
+    rmSync(script);
+  }
+});
+
 test('a copy of what is there is not kept twice, and names cannot outgrow what execve takes', () => {
   mkdirSync(folder, { recursive: true });
   const { readFd, writeFd } = pipe2();

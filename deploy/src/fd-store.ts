@@ -14,36 +14,43 @@ export interface StoredFd {
  * Of several copies of one descriptor the first is kept, as systemd does.
  */
 export class FdStore implements Disposable {
-  #stored: StoredFd[];
+  readonly #fds = new Map<string, number[]>();
+  /** Of the variable with all names. */
+  #nameBytes = 0;
 
   constructor(stored: readonly StoredFd[] = []) {
-    this.#stored = [...stored];
+    for (const { name, fd } of stored) this.#put(name, fd);
   }
 
   get all(): readonly StoredFd[] {
-    return this.#stored;
+    return [...this.#fds].flatMap(([name, fds]) => fds.map((fd) => ({ name, fd })));
   }
 
   /** Takes a descriptor over. False, and it is closed, when no more can be handed back. */
   add(name: string, fd: number): boolean {
-    const has = this.#stored.some((one) => one.name === name && isSameOpenFile(one.fd, fd));
-    const bytes = this.#stored.reduce((sum, one) => sum + one.name.length + 1, name.length);
-    if (has || bytes > mostNameBytes) {
+    const has = this.#fds.get(name)?.some((one) => isSameOpenFile(one, fd)) === true;
+    if (has || this.#nameBytes + name.length > mostNameBytes) {
       closeFd(fd);
       return has;
     }
-    this.#stored.push({ name, fd });
+    this.#put(name, fd);
     return true;
   }
 
   /** Closes all of that name. */
   remove(name: string): void {
-    for (const one of this.#stored) if (one.name === name) closeFd(one.fd);
-    this.#stored = this.#stored.filter((one) => one.name !== name);
+    const fds = this.#fds.get(name) ?? [];
+    this.#fds.delete(name);
+    this.#nameBytes -= fds.length * (name.length + 1);
+    for (const fd of fds) closeFd(fd);
   }
 
   [Symbol.dispose](): void {
-    for (const { fd } of this.#stored) closeFd(fd);
-    this.#stored = [];
+    for (const name of [...this.#fds.keys()]) this.remove(name);
+  }
+
+  #put(name: string, fd: number): void {
+    this.#fds.set(name, [...(this.#fds.get(name) ?? []), fd]);
+    this.#nameBytes += name.length + 1;
   }
 }

@@ -7,6 +7,7 @@ import { KeptContainer } from './kept-container.ts';
 import type { Launch } from './launch.ts';
 import type { Processes } from './processes.ts';
 import { findShimRecord, open } from './shim-record.ts';
+import { storedName, storedNames } from './stored-name.ts';
 import type { WatchedProcess } from './watched-process.ts';
 
 export interface ContainerTableOptions {
@@ -67,7 +68,7 @@ export class ContainerTable {
       const init = open(reply.initPid, () => findProcess(reply.initPid)?.parentPid === shim.pid);
       container = new KeptContainer(task, { shim, init, reply });
       this.add(container);
-      if (init !== undefined) this.#options.store.add(`init-${task.containerId}`, init.pidfd);
+      if (init !== undefined) this.#options.store.add(storedName('init', task.containerId), init.pidfd);
     } else {
       this.replaced++;
       container.serve(shim, reply);
@@ -137,14 +138,14 @@ export class ContainerTable {
   #keep(container: KeptContainer, name: string, fd: number): void {
     this.#letGo(container, name);
     container.descriptors.set(name, fd);
-    this.#options.store.add(`${name}-${container.task.containerId}`, fd);
+    this.#options.store.add(storedName(name, container.task.containerId), fd);
   }
 
   #letGo({ descriptors, task }: KeptContainer, name: string): void {
     const fd = descriptors.get(name);
     if (fd === undefined) return;
     descriptors.delete(name);
-    this.#options.store.remove(`${name}-${task.containerId}`);
+    this.#options.store.remove(...storedNames(name, task.containerId));
     closeFd(fd);
   }
 
@@ -172,7 +173,7 @@ export class ContainerTable {
     const { store, processes } = this.#options;
     const { task, init, descriptors } = container;
     for (const name of [...descriptors.keys()]) this.#letGo(container, name);
-    store.remove(`init-${task.containerId}`);
+    store.remove(...storedNames('init', task.containerId));
     if (init !== undefined) processes.forget(init);
     if (this.#containers.get(task.containerId) === container) this.#containers.delete(task.containerId);
   }

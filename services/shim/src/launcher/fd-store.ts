@@ -39,11 +39,13 @@ export class FdStore {
     this.#send({ fields: { FDSTORE: '1', FDNAME: name, FDPOLL: '0' }, fd });
   }
 
-  /** To be called before the descriptor is closed. */
-  remove(name: string): void {
-    if (!this.#contents.delete(name)) return;
-    this.#queue = this.#queue.filter(({ fields, fd }) => fd === undefined || fields.FDNAME !== name);
-    this.#send({ fields: { FDSTOREREMOVE: '1', FDNAME: name } });
+  /** Those that are there of these; to be called before the descriptors are closed. */
+  remove(...names: readonly string[]): void {
+    for (const name of names) {
+      if (!this.#contents.delete(name)) continue;
+      this.#queue = this.#queue.filter(({ fields, fd }) => fd === undefined || fields.FDNAME !== name);
+      this.#send({ fields: { FDSTOREREMOVE: '1', FDNAME: name } });
+    }
   }
 
   /** Says something else: READY=1. */

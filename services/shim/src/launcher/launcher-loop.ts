@@ -23,6 +23,7 @@ import { rediscover, rediscoverAll } from './rediscover.ts';
 import { toLaunchReply, toStateReply } from './replies.ts';
 import type { ShimStarter } from './shim-starter.ts';
 import { checkContainerId, parseTask } from './shim-task.ts';
+import { StoredDescriptors } from './stored-descriptors.ts';
 import type { WatchedProcess } from './watched-process.ts';
 
 const orphanSweepMs = 1_000;
@@ -201,7 +202,7 @@ export class LauncherLoop {
   /** Known here, or by its folder; not when its shim has cleaned up and is about to leave. */
   #find(task: { readonly containerId: string; readonly shimDir: string }): KeptContainer | undefined {
     const surroundings = { processes: this.#processes, table: this.#table, store: this.#store, log: this.#log };
-    return this.#table.findThere(task.containerId) ?? rediscover(task, new Map(), surroundings);
+    return this.#table.findThere(task.containerId) ?? rediscover(task, new StoredDescriptors(), surroundings);
   }
 
   #state(): LauncherReply {

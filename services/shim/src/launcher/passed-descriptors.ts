@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { closeFd, setCloseOnExec, setNonBlocking } from '@flotilla/linux';
-import { isContainerId } from './shim-task.ts';
+import { parseStoredName } from './stored-name.ts';
 
 /** The descriptor on which systemd's protocol hands over the first: sd_listen_fds(3). */
 const firstPassed = 3;
@@ -8,18 +8,10 @@ const firstPassed = 3;
 /** What the launcher was started with. */
 export interface PassedDescriptors {
   readonly listenFd: number;
-  /** What an earlier launcher left with the service manager, by name: `<what>-<container id>`. */
+  /** What an earlier launcher left with the service manager, by name (stored-name.ts). */
   readonly stored: ReadonlyMap<string, number>;
   /** Where the service manager hears; `undefined` without one. */
   readonly notifyAddress: string | undefined;
-}
-
-/** What a stored descriptor's name says. */
-export function parseStoredName(name: string): { readonly what: string; readonly containerId: string } | undefined {
-  const [, what, containerId] = /^(terminal|staging|stdin|stdout|stderr|init)-(.+)$/.exec(name) ?? [];
-  return what !== undefined && containerId !== undefined && isContainerId(containerId)
-    ? { what, containerId }
-    : undefined;
 }
 
 /** Takes what this process was started with, and keeps it, and the way to the manager, from what it starts in turn. */

@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import {
   execve,
@@ -28,6 +29,7 @@ export function enterReadOnlyBinary(nodeFlags: readonly string[] = []): string |
   for (let fd = 0; fd < 3 + passed; fd++) keepOpen(fd);
   const argv = [process.execPath, ...process.execArgv, ...nodeFlags, ...process.argv.slice(1)];
   const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
+  flushCompileCache(); // At its end, which this process never comes to, Node.js would have written it.
   try {
     const binary = openReadOnlyCopy(process.execPath);
     execveFd(binary, argv, [...env, `${stageVariable}=read-only`]);

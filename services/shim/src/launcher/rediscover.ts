@@ -5,11 +5,12 @@ import type { Logger } from '@flotilla/log';
 import type { ContainerTable } from './container-table.ts';
 import type { FdStore } from './fd-store.ts';
 import { KeptContainer } from './kept-container.ts';
-import { parseStoredName } from './passed-descriptors.ts';
 import type { Processes } from './processes.ts';
 import { reopenOutput } from './reopen-output.ts';
 import { findShimRecord, openInit, openShim } from './shim-record.ts';
 import { isContainerId } from './shim-task.ts';
+import { StoredDescriptors } from './stored-descriptors.ts';
+import { storedName } from './stored-name.ts';
 import { WatchedProcess } from './watched-process.ts';
 
 /** Where what is found belongs. */
@@ -23,43 +24,42 @@ export interface Surroundings {
 /** Takes up the containers that an earlier launcher had, and what it had left with the service manager. */
 export function rediscoverAll(shimsDir: string, stored: ReadonlyMap<string, number>, to: Surroundings): void {
   to.store.restore(stored);
-  const left = new Map(stored);
+  const ofContainers = new StoredDescriptors(stored);
   for (const containerId of listFolders(shimsDir)) {
     if (!isContainerId(containerId)) continue;
     try {
-      rediscover({ containerId, shimDir: join(shimsDir, containerId) }, left, to);
+      rediscover({ containerId, shimDir: join(shimsDir, containerId) }, ofContainers, to);
     } catch (err) {
       to.log.error({ containerId, err }, 'what an earlier launcher had of a container could not be taken up');
     }
   }
-  for (const [name, fd] of left) {
+  for (const { name, fd } of ofContainers.left) {
     to.store.remove(name);
     closeFd(fd);
   }
 }
 
-/** One container, if a shim has made it: by what its folder says. `stored` loses what is the container's. */
+/** One container, if a shim has made it: by what its folder says. Takes what is stored of it. */
 export function rediscover(
   { containerId, shimDir }: { readonly containerId: string; readonly shimDir: string },
-  stored: Map<string, number>,
+  stored: StoredDescriptors,
   { processes, table, store, log }: Surroundings,
 ): KeptContainer | undefined {
   const record = findShimRecord(shimDir);
   if (record === undefined) return undefined;
   const { pid: shimPid, initPid, warnings } = record;
-  const storedInit = take(stored, `init-${containerId}`);
+  const kept = stored.take(containerId);
+  const storedInit = kept.get('init');
+  kept.delete('init');
   const init = storedInit === undefined ? openInit(record) : new WatchedProcess(initPid, storedInit);
   const shim = openShim(record);
   const task = { containerId, run: BigInt(record.run), shimDir, requestId: '', adopt: false, replaces: 0 };
   const reply = { shimPid, initPid, warnings: [...warnings], keptDescriptors: [] };
   const container = new KeptContainer(task, { shim, init, reply });
-  for (const name of [...stored.keys()]) {
-    const parsed = parseStoredName(name);
-    if (parsed?.containerId === containerId) container.descriptors.set(parsed.what, take(stored, name)!);
-  }
+  for (const [what, fd] of kept) container.descriptors.set(what, fd);
   reopenOutput(shimDir, container.descriptors);
   table.add(container);
-  if (init !== undefined && storedInit === undefined) store.add(`init-${containerId}`, init.pidfd);
+  if (init !== undefined && storedInit === undefined) store.add(storedName('init', containerId), init.pidfd);
   if (shim === undefined) {
     log.warn({ containerId, shimPid, initPid }, 'shim has died while no launcher was there');
     table.orphan(container);
@@ -70,12 +70,6 @@ export function rediscover(
   if (container.isAdopted) processes.follow(init!);
   log.debug({ containerId, shimPid, initPid }, 'shim found');
   return container;
-}
-
-function take(stored: Map<string, number>, name: string): number | undefined {
-  const fd = stored.get(name);
-  stored.delete(name);
-  return fd;
 }
 
 function listFolders(path: string): string[] {

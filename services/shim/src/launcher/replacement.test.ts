@@ -205,9 +205,10 @@ test('what is kept outlives the launcher with the service manager, and goes with
   const manager = stack.use(new TestManager(join(launcher.run, 'notify.sock')));
   await launcher.start({ NOTIFY_SOCKET: manager.address });
   assert.ok(manager.hear().isReady);
-  const { shimPid, initPid } = await launched(launcher, 'one', 'kept');
+  const one = '0123456789abcdef'.repeat(4);
+  const { shimPid, initPid } = await launched(launcher, one, 'kept');
   await launched(launcher, 'gone', 'kept');
-  const all = ['init-gone', 'init-one', 'stdin-gone', 'stdin-one'];
+  const all = ['init-gone', 'n0123456789abcdef', 'p0123456789abcdef', 'stdin-gone'];
   await launcher.waitUntil(() => manager.hear().names.length === 4, 'all is stored');
   assert.deepEqual(manager.hear().names, all);
   assert.equal((await launcher.state()).storedDescriptors, 4);
@@ -219,13 +220,14 @@ test('what is kept outlives the launcher with the service manager, and goes with
   process.kill(gone.initPid, 'SIGKILL');
   await launcher.waitUntil(() => [shimPid, gone.pid, gone.initPid].every((pid) => !isAlive(pid)), 'their ends');
   rmSync(join(launcher.run, 'shims/gone'), { recursive: true });
+  manager.rename('n0123456789abcdef', `stdin-${one}`); // as a launcher of an earlier release had it
   await launcher.start({ NOTIFY_SOCKET: manager.address }, manager.stored);
-  const seen = await another(launcher, 'one', shimPid);
+  const seen = await another(launcher, one, shimPid);
   assert.deepEqual(Object.keys(seen.kept).sort(), ['init', 'stdin']);
   await launcher.waitUntil(() => manager.hear().names.length === 2, 'what is of no use is removed');
-  assert.deepEqual(manager.hear().names, ['init-one', 'stdin-one']);
-  launcher.write('one', 'type', 'still open');
-  await launcher.waitUntil(() => input(launcher, 'one') === 'still open', 'input through the copy');
+  assert.deepEqual(manager.hear().names, ['p0123456789abcdef', `stdin-${one}`]);
+  launcher.write(one, 'type', 'still open');
+  await launcher.waitUntil(() => input(launcher, one) === 'still open', 'input through the copy');
   process.kill(initPid, 'SIGKILL');
   await launcher.waitUntil(() => manager.hear().names.length === 0, 'all is removed with the container');
 });

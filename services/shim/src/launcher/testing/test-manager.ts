@@ -26,6 +26,11 @@ export class TestManager implements Disposable {
     return { isReady: this.#isReady, names: [...this.stored.keys()].sort() };
   }
 
+  rename(from: string, to: string): void {
+    this.stored.set(to, this.stored.get(from)!);
+    this.stored.delete(from);
+  }
+
   #remove(name: string): void {
     const fd = this.stored.get(name);
     if (fd !== undefined) closeFd(fd);
