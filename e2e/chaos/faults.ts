@@ -1,23 +1,24 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Engine, serviceNames } from '../harness/engine.ts';
+import { serviceNames } from '../harness/engine.ts';
 import { Random } from './random.ts';
 
-/** `kill` is SIGKILL, `stop` is SIGSTOP with SIGCONT up to 1.5 s later, `burst` is SIGKILL to three at once. */
-export const faultKinds = ['kill', 'stop', 'burst'] as const;
+/**
+ * `kill` is SIGKILL, `stop` is SIGSTOP with SIGCONT up to 1.5 s later, `burst` is SIGKILL to three at once; `disk-full` leaves
+ * no byte free where the engine's data is, `disk-slow` lets 256 KiB a second through, both for up to 3 s.
+ */
+export const faultKinds = ['kill', 'stop', 'burst', 'disk-full', 'disk-slow'] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 /** Shims are a victim as often as any one service: there are many of them. */
-export const victims = [...serviceNames, 'shim'] as const;
+export const victims = [...serviceNames, 'keeper', 'template', 'shim'] as const;
 export type Victim = (typeof victims)[number];
 
 export interface Fault {
   /** After the beginning. */
   readonly atMs: number;
   readonly kind: FaultKind;
+  /** None of a disk's faults. */
   readonly victims: readonly Victim[];
-  /** Which shim of those that are there then, 0 to 1; how long a stop lasts. */
+  /** Which shim of those that are there then, 0 to 1; how long a stop, or the disk's fault, lasts. */
   readonly which: number;
   readonly lastsMs: number;
 }
@@ -39,51 +40,13 @@ export function planFaults({ seed, durationMs, rate, kinds, victims: from }: Fau
     atMs += (random.next() * 2 * 1_000) / rate;
     if (atMs >= durationMs) return faults;
     const kind = random.pick(kinds);
-    const count = kind === 'burst' ? 3 : 1;
+    const count = isOfDisk(kind) ? 0 : kind === 'burst' ? 3 : 1;
     const chosen = Array.from({ length: count }, () => random.pick(from));
-    faults.push({ atMs, kind, victims: chosen, which: random.next(), lastsMs: random.integer(50, 1_500) });
+    const lastsMs = random.integer(50, isOfDisk(kind) ? 3_000 : 1_500);
+    faults.push({ atMs, kind, victims: chosen, which: random.next(), lastsMs });
   }
 }
 
-/** Does it all, and answers how often each happened. Whoever was stopped goes on before this ends. */
-export async function doFaults(engine: Engine, faults: readonly Fault[]): Promise<ReadonlyMap<string, number>> {
-  const done = new Map<string, number>();
-  const stopped: Promise<void>[] = [];
-  const beganAt = performance.now();
-  for (const { atMs, kind, victims: named, which, lastsMs } of faults) {
-    await sleep(Math.max(0, beganAt + atMs - performance.now()));
-    for (const victim of named) {
-      const pid = pidOf(engine, victim, which);
-      if (pid === undefined || !signal(pid, kind === 'stop' ? 'SIGSTOP' : 'SIGKILL')) continue;
-      if (kind === 'stop') stopped.push(sleep(lastsMs).then(() => void signal(pid, 'SIGCONT')));
-      const what = `${kind === 'stop' ? 'SIGSTOP' : 'SIGKILL'} ${victim}`;
-      done.set(what, (done.get(what) ?? 0) + 1);
-    }
-  }
-  await Promise.all(stopped);
-  return done;
-}
-
-function pidOf(engine: Engine, victim: Victim, which: number): number | undefined {
-  if (victim !== 'shim') return engine.pid(victim);
-  const folder = join(engine.folders.run, 'shims');
-  const pids = readdirSync(folder).flatMap((id) => {
-    try {
-      return [(JSON.parse(readFileSync(join(folder, id, 'shim.json'), 'utf8')) as { pid: number }).pid];
-    } catch {
-      return []; // between launch and record, or on its way out
-    }
-  });
-  return pids[Math.floor(which * pids.length)];
-}
-
-/** Only ever to a program of ours: a recorded pid may have become another's. */
-function signal(pid: number, name: NodeJS.Signals): boolean {
-  try {
-    if (!/flotilla|node|nats-server/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) return false;
-    process.kill(pid, name);
-    return true;
-  } catch {
-    return false; // it has gone, and its successor is not there yet
-  }
+export function isOfDisk(kind: FaultKind): kind is 'disk-full' | 'disk-slow' {
+  return kind === 'disk-full' || kind === 'disk-slow';
 }

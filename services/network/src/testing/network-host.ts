@@ -156,10 +156,10 @@ export class NetworkHost implements AsyncDisposable {
     return listLinks(this.host).filter(({ name }) => name !== 'lo' && name !== 'uplink' && !name.startsWith('eth'));
   }
 
-  /** Waits until something holds, at most three seconds. */
+  /** Waits until something holds, at most thirty seconds. */
   async until(what: string, holds: () => boolean): Promise<void> {
-    for (const deadline = Date.now() + 3_000; !holds(); await sleep(20)) {
-      if (Date.now() > deadline) throw new Error(`not within 3 s: ${what}`);
+    for (const deadline = Date.now() + 30_000; !holds(); await sleep(20)) {
+      if (Date.now() > deadline) throw new Error(`not within 30 s: ${what}`);
     }
   }
 
