@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -57,6 +57,21 @@ test('one that cannot start is tried again with longer and longer pauses', async
   await sleep(1_000);
   const starts = readFileSync(join(folder, 'starts'), 'utf8').length / 2;
   assert.ok(starts >= 3 && starts <= 6, `${starts} starts in a second`);
+});
+
+test('one that is killed again and again before it is ready does not wait for long', async () => {
+  keep(`echo x >>${folder}/starts; kill -KILL $$`);
+  // With the pauses of one that cannot start: 50, 100, 200, 400, 800, 1600 ms before the seventh.
+  const deadline = Date.now() + 20_000;
+  const times: number[] = [];
+  while (times.length < 10 && Date.now() < deadline) {
+    const starts = existsSync(join(folder, 'starts')) ? readFileSync(join(folder, 'starts'), 'utf8').length / 2 : 0;
+    while (times.length < starts) times.push(Date.now());
+    await sleep(5);
+  }
+  const gaps = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+  assert.equal(gaps.length, 9);
+  assert.ok(Math.min(...gaps.slice(4)) < 400, `pauses of ${gaps.join(', ')} ms`);
 });
 
 test('the process of an earlier keeper is left alone, and replaced when it ends', async () => {

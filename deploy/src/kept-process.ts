@@ -31,10 +31,17 @@ const shortestPauseMs = 50;
 const longestPauseMs = 5_000;
 /** A process that lived so long has earned an immediate restart. */
 const settledMs = 2_000;
+/** SIGKILL is never a process's own doing, and what kills it once in a while is to find it at work. */
+const longestPauseAfterKillMs = 200;
+
+interface EndedRun {
+  readonly how: Ended;
+  readonly wasReady: boolean;
+}
 
 /**
- * Keeps one process alive: starts it, waits for its end, starts it again. At once when it had lived for a while, else
- * after a pause that doubles, so that a service that cannot start does not burn a core. A process that runs already (of
+ * Keeps one process alive: starts it, waits for its end, starts it again. At once when it had lived for a while or was
+ * killed at its work, else after a pause that doubles, so that a service that cannot start does not burn a core. A process that runs already (of
  * an earlier keeper) is left alone and watched. Upgrades put another process in its place (upgrade.ts).
  */
 export class KeptProcess {
@@ -169,14 +176,13 @@ export class KeptProcess {
     let next = this.#adopt();
     while (!this.#stopping.signal.aborted) {
       const startedAt = Date.now();
-      const how = await this.#run(next);
+      const ended = await this.#run(next);
       if (this.#stopping.signal.aborted) return;
       next = await this.#change?.promise;
-      if (next !== undefined || how === undefined) continue;
-      pauseMs =
-        Date.now() - startedAt > settledMs ? 0 : Math.min(Math.max(pauseMs * 2, shortestPauseMs), longestPauseMs);
+      if (next !== undefined || ended === undefined) continue;
+      pauseMs = pauseAfter(ended, Date.now() - startedAt, pauseMs);
       this.#log.warn(
-        { process: this.name, ...how, status: this.#lastWords, pauseMs },
+        { process: this.name, ...ended.how, status: this.#lastWords, pauseMs },
         'process ended, starting it again',
       );
       await sleep(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
@@ -184,7 +190,7 @@ export class KeptProcess {
   }
 
   /** Runs one to its end, started now unless it is given. Undefined when an upgrade had asked it to end. */
-  async #run(given: RunningProcess | undefined): Promise<Ended | undefined> {
+  async #run(given: RunningProcess | undefined): Promise<EndedRun | undefined> {
     let how: Ended;
     try {
       this.#current = given ?? (await this.#start(this.release, this.name));
@@ -192,12 +198,13 @@ export class KeptProcess {
       if (this.#stopping.signal.aborted) await endProcess(this.#current.seen, 1_000);
       how = await this.#current.exited;
     } catch (err) {
-      return { err };
+      return { how: { err }, wasReady: false };
     }
     this.plan.drainNotices?.();
+    const wasReady = this.#current?.isReady === true;
     this.#lastWords = this.#current?.status || `ended: ${JSON.stringify(how)}`;
     this.#current = undefined;
-    return this.#change === undefined ? how : undefined;
+    return this.#change === undefined ? { how, wasReady } : undefined;
   }
 
   async #start(release: Release, record: string): Promise<RunningProcess> {
@@ -223,4 +230,11 @@ export class KeptProcess {
     this.#log.info({ process: this.name, childPid: seen.pid }, 'process of an earlier keeper adopted');
     return RunningProcess.adopt(seen, this.release);
   }
+}
+
+/** How long to wait before the next start, after a run of `livedMs` that had followed a pause of `pauseMs`. */
+function pauseAfter({ how, wasReady }: EndedRun, livedMs: number, pauseMs: number): number {
+  const wasKilled = how.exitSignal === 'SIGKILL';
+  if (livedMs > settledMs || (wasKilled && wasReady)) return 0;
+  return Math.min(Math.max(pauseMs * 2, shortestPauseMs), wasKilled ? longestPauseAfterKillMs : longestPauseMs);
 }
