@@ -93,18 +93,26 @@ export class Journal implements Disposable {
     if (this.#previous !== undefined) closeSync(this.#previous.fd);
   }
 
+  /** Whatever step of it fails, what was read and not logged stays where it is, and it can be tried again. */
   #begin(): void {
+    const full = this.#current;
     const old = this.#previous;
-    this.#previous = this.#current;
+    this.#previous = undefined;
     this.#current = old === undefined ? this.#open(this.#end) : this.#useAgain(old);
+    this.#previous = full;
   }
 
   /** Cheaper than a new file. Emptied first: under its new name it would else say that so much was read. */
   #useAgain({ path: oldPath, fd }: JournalFile): JournalFile {
-    ftruncateSync(fd, 0);
     const base = this.#end;
     const path = this.#path(base);
-    renameSync(oldPath, path);
+    try {
+      ftruncateSync(fd, 0);
+      renameSync(oldPath, path);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
     return { path, base, fd };
   }
 

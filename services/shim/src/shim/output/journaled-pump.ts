@@ -66,7 +66,7 @@ export class JournaledPump {
         left -= length;
       }
     } catch (error) {
-      if (!isErrno(error, 'ENOSPC')) throw error;
+      if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
     } finally {
       this.#end();
     }
@@ -79,10 +79,10 @@ export class JournaledPump {
       if (this.#read() === 0) this.#end();
       else this.#watch.resume();
     } catch (error) {
-      if (!isErrno(error, 'ENOSPC')) throw error;
-      // No room for the journal: the process waits in its pipe.
+      // No room for the journal: the process waits in its pipe. What else can go wrong is said, and may pass as well.
       this.#watch.pause();
       this.#timer = setTimeout(() => this.#look(), fullPauseMs);
+      if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
     }
   }
 

@@ -39,7 +39,10 @@ export interface LogIntent {
 /** What a shim must know that takes over from one that was killed: a small file in the shim's folder. */
 export class Ledger implements Disposable {
   readonly #fd: number;
-  readonly #bytes = Buffer.alloc(sizeBytes);
+  /** What the file says. */
+  #bytes = Buffer.alloc(sizeBytes);
+  /** For the next write: one that fails has changed nothing. */
+  #next = Buffer.alloc(sizeBytes);
 
   /** Begins one, or goes on with one. FAILED_PRECONDITION / LEDGER_UNKNOWN when it is of a later release. */
   constructor(dir: string) {
@@ -60,8 +63,7 @@ export class Ledger implements Disposable {
   }
 
   recordStart(atUnixNano: bigint): void {
-    this.#bytes.writeBigInt64LE(atUnixNano, startedAt);
-    this.#write();
+    this.#write((bytes) => bytes.writeBigInt64LE(atUnixNano, startedAt));
   }
 
   get isStdinClosed(): boolean {
@@ -69,8 +71,7 @@ export class Ledger implements Disposable {
   }
 
   recordStdinClosed(): void {
-    this.#bytes[stdinClosedAt] = 1;
-    this.#write();
+    this.#write((bytes) => bytes.writeUInt8(1, stdinClosedAt));
   }
 
   placeOf(stream: LogStream): StreamPlace {
@@ -104,26 +105,32 @@ export class Ledger implements Disposable {
     places: Readonly<Record<LogStream, StreamPlace>>,
     { stream, ended, end, atUnixNano, place, droppedBytes }: LogIntent,
   ): void {
-    for (const name of streams) {
-      this.#bytes.writeBigUInt64LE(BigInt(places[name].logged), streamAt[name]);
-      this.#bytes.writeBigInt64LE(places[name].continuedAtUnixNano, streamAt[name] + 8);
-    }
-    const at = intentFieldsAt;
-    this.#bytes[intentAt] = 1 + (streams.indexOf(stream) << 1) + (ended ? 1 : 0);
-    this.#bytes.writeBigUInt64LE(BigInt(end), at);
-    this.#bytes.writeBigInt64LE(atUnixNano, at + 8);
-    this.#bytes.writeBigUInt64LE(place.file, at + 16);
-    this.#bytes.writeBigUInt64LE(place.offset, at + 24);
-    this.#bytes.writeBigUInt64LE(BigInt(droppedBytes), at + 32);
-    this.#write();
+    this.#write((bytes) => {
+      for (const name of streams) {
+        bytes.writeBigUInt64LE(BigInt(places[name].logged), streamAt[name]);
+        bytes.writeBigInt64LE(places[name].continuedAtUnixNano, streamAt[name] + 8);
+      }
+      const at = intentFieldsAt;
+      bytes[intentAt] = 1 + (streams.indexOf(stream) << 1) + (ended ? 1 : 0);
+      bytes.writeBigUInt64LE(BigInt(end), at);
+      bytes.writeBigInt64LE(atUnixNano, at + 8);
+      bytes.writeBigUInt64LE(place.file, at + 16);
+      bytes.writeBigUInt64LE(place.offset, at + 24);
+      bytes.writeBigUInt64LE(BigInt(droppedBytes), at + 32);
+    });
   }
 
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }
 
-  #write(): void {
-    writeSync(this.#fd, this.#bytes, 0, sizeBytes, 0);
+  #write(change: (bytes: Buffer) => void): void {
+    const next = this.#next;
+    this.#bytes.copy(next);
+    change(next);
+    writeSync(this.#fd, next, 0, sizeBytes, 0);
+    this.#next = this.#bytes;
+    this.#bytes = next;
   }
 }
 

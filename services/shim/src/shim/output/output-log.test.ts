@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeFd, pipe2, writeFd } from '@flotilla/linux';
+import { closeFd, getRlimit, pipe2, setRlimit, writeFd } from '@flotilla/linux';
 import { CollectingDriver } from '../testing/collecting-driver.ts';
 import { Journal } from './journal.ts';
 import { Ledger } from './ledger.ts';
@@ -53,12 +54,17 @@ class Rig implements Disposable {
 
   write(lines: number): void {
     for (let n = 0; n < lines; n += 500) {
-      const text = Array.from({ length: 500 }, (_, i) => `line ${n + i} of the output\n`).join('');
-      writeFd(this.#pipe.writeFd, Buffer.from(text));
-      this.#journals.stdout.fill(this.#pipe.readFd);
-      this.written += text;
+      this.read(n);
       this.log.take('stdout');
     }
+  }
+
+  /** 500 lines. */
+  read(first: number): void {
+    const text = Array.from({ length: 500 }, (_, i) => `line ${first + i} of the output\n`).join('');
+    writeFd(this.#pipe.writeFd, Buffer.from(text));
+    this.#journals.stdout.fill(this.#pipe.readFd);
+    this.written += text;
   }
 
   /** Fails unless the log has all of the output but what its notes say. */
@@ -142,4 +148,26 @@ test('a shim that takes over while output is dropped goes on where the other was
   rig.write(500);
   assert.match(rig.driver.logged.stdout, note);
   rig.checkNothingIsMissing();
+});
+
+test('what cannot be written down is not logged either: whoever takes over would log it again', async () => {
+  using rig = new Rig(0);
+  rig.write(500);
+  const before = rig.driver.logged.stdout;
+  rig.read(500);
+  const onLimit = () => {};
+  process.on('SIGXFSZ', onLimit);
+  const limit = getRlimit('RLIMIT_FSIZE');
+  setRlimit('RLIMIT_FSIZE', { ...limit, soft: 0n });
+  try {
+    rig.log.take('stdout');
+    await sleep(100); // it tries again and again
+    assert.equal(rig.driver.logged.stdout, before);
+    assert.deepEqual(rig.holds, [true]);
+  } finally {
+    setRlimit('RLIMIT_FSIZE', limit);
+    process.off('SIGXFSZ', onLimit);
+  }
+  assert.equal(await rig.log.settle(10_000), true);
+  assert.equal(rig.driver.logged.stdout, rig.written);
 });

@@ -166,6 +166,7 @@ export class OutputLog {
     const { logged } = this.#places[stream];
     // Done already, by this process, before it failed to write down the next one.
     if (logged !== ledger.placeOf(stream).logged) return;
+    if (logged < journals[stream].begin) return; // dropped since
     const data = buffer.subarray(0, journals[stream].read(logged, buffer.subarray(0, end - logged)));
     this.#log(intent, data, (piece) => driver.writeAgain(piece, place));
   }
