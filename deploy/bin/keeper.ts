@@ -1,16 +1,15 @@
 import { once } from 'node:events';
-import { join } from 'node:path';
 import process from 'node:process';
-import { loadPaths, socketPath } from '@flotilla/config';
-import { tryFileLock } from '@flotilla/linux';
+import { exitsDir, loadPaths, socketPath } from '@flotilla/config';
+import { ExitFiles, tryFileLock } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
 import { serve } from '@flotilla/rpc';
 import { adoptOrphans } from '../src/adopt-orphans.ts';
-import { ExitFiles } from '../src/exit-files.ts';
 import { instanceFiles, makeInstanceFolders, removeFile } from '../src/instance-files.ts';
 import { Keeper } from '../src/keeper.ts';
 import { keeperService } from '../src/keeper-service.ts';
 import { takeState } from '../src/keeper-state.ts';
+import { keepOrphansExit } from '../src/orphan-exits.ts';
 import { isOwnChild } from '../src/own-children.ts';
 import { forgetProcess, recordOwnProcess } from '../src/process-record.ts';
 import { loadRelease } from '../src/release.ts';
@@ -46,8 +45,8 @@ const env: NodeJS.ProcessEnv = {
   NODE_COMPILE_CACHE: files.compileCache,
 };
 const keeper = new Keeper({ paths, files, log, release, lockFd, state, env });
-const exits = new ExitFiles(join(paths.run, 'exits'), paths.instance);
-using _orphans = adoptOrphans(isOwnChild, (ended) => exits.write(ended));
+const exits = new ExitFiles(exitsDir(paths));
+using _orphans = adoptOrphans(isOwnChild, (ended) => keepOrphansExit(ended, paths.instance, exits));
 await keeper.start(ownNats);
 const server = await serve({
   socketPath: files.keeperSocket,

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { demoImage, Engine } from '../harness/engine.ts';
-import { actionsOf } from '../harness/events.ts';
+import { actionsOf, storedEvents } from '../harness/events.ts';
 import { waitFor } from '../harness/wait.ts';
 
 let engine: Engine;
@@ -42,20 +41,41 @@ for (const away of [['supervisor'], ['supervisor', 'nats'], ['supervisor', 'laun
   });
 }
 
-test('a container whose shim is killed goes on, and its exit code is kept', async () => {
-  const id = await engine.ok(
-    'run',
-    '--detach',
-    demoImage,
+test('a container whose shim is killed goes on, and its exit code is kept, as that of an exec that ends meanwhile', async () => {
+  const script = (code: number) => [
     'sh',
     '-c',
-    'trap "exit 9" TERM; while :; do usleep 10000; done',
-  );
+    `trap "exit ${code}" TERM; : >/tmp/${code}; while :; do usleep 10000; done`,
+  ];
+  const id = await engine.ok('run', '--detach', demoImage, ...script(9));
+  await engine.ok('exec', '--detach', id, ...script(7));
   const status = await engine.status(id);
+  const execPid = await waitFor('the exec has set its trap', () =>
+    existsSync(`/proc/${status.initPid}/root/tmp/7`)
+      ? childrenOf(status.shimPid).find((pid) => pid !== status.initPid)
+      : undefined,
+  );
+  const launcher = engine.pid('launcher');
+  assert.ok(launcher !== undefined);
+  process.kill(launcher, 'SIGSTOP'); // So that no shim comes before the exec has ended.
   process.kill(status.shimPid, 'SIGKILL');
-  await sleep(1_000);
-  assert.ok(existsSync(`/proc/${status.initPid}/cmdline`), 'it goes on');
+  await waitFor(
+    'the shim is dead',
+    () => !existsSync(`/proc/${status.shimPid}/cmdline`) || childrenOf(status.shimPid).length === 0,
+  );
+  process.kill(execPid, 'SIGTERM');
+  await waitFor('the exec is dead', () => readFileSync(`/proc/${execPid}/cmdline`, 'utf8') === '');
+  process.kill(launcher, 'SIGCONT');
+  const die = await waitFor('the end of the exec', async () => {
+    const events = await storedEvents(engine);
+    return events.find(({ actorId, action }) => actorId === id && action === 'exec_die');
+  });
+  assert.equal(die.attributes?.exitCode, '7');
+  assert.ok(existsSync(`/proc/${status.initPid}/root/tmp`), 'the container goes on');
   process.kill(status.initPid, 'SIGTERM');
   assert.equal(await engine.ok('wait', id), '9');
   await engine.ok('rm', '--force', id);
 });
+
+const childrenOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);

@@ -13,6 +13,8 @@ export interface SeenEvent {
   readonly type: string;
   readonly action: string;
   readonly actorId: string;
+  /** Only of stored ones. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 /** Every event in the stream, read from NATS itself, oldest first. */
@@ -27,7 +29,8 @@ export async function storedEvents(engine: Engine): Promise<readonly SeenEvent[]
     const events: SeenEvent[] = [];
     for await (const message of await consumer.consume()) {
       const { id, data } = message.json<{ id: string; data: Omit<SeenEvent, 'sequence' | 'id'> }>();
-      events.push({ sequence: message.seq, id, type: data.type, action: data.action, actorId: data.actorId });
+      const { type, action, actorId, attributes } = data;
+      events.push({ sequence: message.seq, id, type, action, actorId, ...(attributes && { attributes }) });
       if (message.seq === state.last_seq) break;
     }
     return events;

@@ -7,12 +7,13 @@ import { templateFlags } from './launcher/template-flags.ts';
 const binaryProblem = enterReadOnlyBinary(templateFlags);
 
 const { join } = await import('node:path');
-const { loadPaths } = await import('@flotilla/config/paths');
+const { exitsDir, loadPaths } = await import('@flotilla/config/paths');
 const { runLauncher } = await import('./launcher/run-launcher.ts');
 await runLauncher({
   loadShim: () => import('./shim/run-shim.ts'),
   warmUp: async (log) => (await import('./launcher/rehearse.ts')).rehearse(log),
   shimMain: fileURLToPath(new URL('./shim-main.ts', import.meta.url)),
   shimsDir: join(loadPaths().run, 'shims'),
+  exitsDir: exitsDir(loadPaths()),
   binaryProblem,
 });

@@ -1,2 +1,2 @@
 export { type ConfigSource, loadConfig } from './load-config.ts';
-export { loadPaths, natsUrl, type Paths, type ServiceSocket, shimDir, socketPath } from './paths.ts';
+export { exitsDir, loadPaths, natsUrl, type Paths, type ServiceSocket, shimDir, socketPath } from './paths.ts';

@@ -45,6 +45,11 @@ export function shimDir({ run }: Paths, containerId: string): string {
   return join(run, 'shims', containerId);
 }
 
+/** Where reapers write how orphans of containers ended: ExitFiles of shared/linux. */
+export function exitsDir({ run }: Paths): string {
+  return join(run, 'exits');
+}
+
 /** Where NATS listens: FLOTILLA_NATS_URL, else what `up` wrote. UNAVAILABLE / NATS_UNREACHABLE when nobody has said. */
 export function natsUrl({ run }: Paths, env: NodeJS.ProcessEnv = process.env): string {
   const given = env.FLOTILLA_NATS_URL;

@@ -4,6 +4,7 @@ export * from './clock.ts';
 export * from './constants.ts';
 export * from './credentials.ts';
 export * from './descriptors.ts';
+export * from './exit-files.ts';
 export * from './file-attributes.ts';
 export * from './file-lock.ts';
 export * from './inotify.ts';

@@ -1,4 +1,4 @@
-import { closeFd, findProcess } from '@flotilla/linux';
+import { type ChildExit, closeFd, type ExitFiles, findProcess } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { LaunchReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import { describe, keepExit } from './exit-keeper.ts';
@@ -8,11 +8,13 @@ import type { Launch } from './launch.ts';
 import type { Processes } from './processes.ts';
 import { findShimRecord, open } from './shim-record.ts';
 import { storedName, storedNames } from './stored-name.ts';
+import { keepStrayExit } from './stray-exits.ts';
 import type { WatchedProcess } from './watched-process.ts';
 
 export interface ContainerTableOptions {
   readonly processes: Processes;
   readonly store: FdStore;
+  readonly exits: ExitFiles;
   readonly log: Logger;
   /** Whether a shim is being started for a container. */
   readonly isUnderWay: (containerId: string) => boolean;
@@ -96,6 +98,12 @@ export class ContainerTable {
       }
     }
     return undefined;
+  }
+
+  /** A child has ended that is in nobody's books, and is not reaped yet. */
+  strayEnded(exit: ChildExit): void {
+    const { exits, log } = this.#options;
+    keepStrayExit(exit, { exits, containers: this.#containers, log });
   }
 
   /** Those for which a shim is to be started now. */

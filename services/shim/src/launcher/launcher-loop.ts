@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import { type PollFd, poll } from '@flotilla/linux';
+import { type ChildExit, ExitFiles, type PollFd, poll } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import {
   type CloseStdinRequest,
@@ -36,6 +36,8 @@ export interface LauncherLoopOptions {
   readonly log: Logger;
   /** Folder of all shims' folders. */
   readonly shimsDir: string;
+  /** Folder for what the next shims are to know. */
+  readonly exitsDir: string;
   /** How long a shim may take to make its container. */
   readonly launchTimeoutMs: number;
 }
@@ -46,7 +48,7 @@ export interface LauncherLoopOptions {
 export class LauncherLoop {
   readonly #starter: ShimStarter;
   readonly #log: Logger;
-  readonly #processes = new Processes();
+  readonly #processes: Processes;
   readonly #store: FdStore;
   readonly #table: ContainerTable;
   readonly #launches: Launches;
@@ -54,15 +56,17 @@ export class LauncherLoop {
   readonly #template: WatchedProcess | undefined;
 
   /** Takes up what an earlier launcher had. */
-  constructor({ passed, starter, log, shimsDir, launchTimeoutMs }: LauncherLoopOptions) {
+  constructor({ passed, starter, log, shimsDir, exitsDir, launchTimeoutMs }: LauncherLoopOptions) {
     this.#starter = starter;
     this.#log = log;
-    const processes = this.#processes;
+    const onStrayEnd = (exit: ChildExit): void => this.#table.strayEnded(exit);
+    const processes = new Processes(onStrayEnd);
+    this.#processes = processes;
     if (starter.templatePid !== undefined) this.#template = processes.addChild(starter.templatePid);
     const store = new FdStore(passed.notifyAddress, log);
     this.#store = store;
     const isUnderWay = (containerId: string): boolean => this.#launches.find(containerId) !== undefined;
-    this.#table = new ContainerTable({ processes, store, log, isUnderWay });
+    this.#table = new ContainerTable({ processes, store, exits: new ExitFiles(exitsDir), log, isUnderWay });
     this.#launches = new Launches({ starter, processes, listener: this.#table, log, timeoutMs: launchTimeoutMs });
     this.#connections = new Connections({
       listenFd: passed.listenFd,

@@ -25,8 +25,16 @@ export class Processes {
   readonly #children = new Map<number, WatchedProcess>();
   /** With the time (performance.now) at which each was seen dead. */
   readonly #strangers = new Map<WatchedProcess, number | undefined>();
+  /** Children that nobody told of. */
+  readonly #strays = new Set<number>();
   /** Reaped in this turn, and nobody's yet. */
   #unclaimed: readonly ChildExit[] = [];
+  readonly #onStrayEnd: (exit: ChildExit) => void;
+
+  /** `onStrayEnd` is called before a child is reaped that nobody told of. */
+  constructor(onStrayEnd: (exit: ChildExit) => void) {
+    this.#onStrayEnd = onStrayEnd;
+  }
 
   /** For poll(2). */
   get pollFds(): readonly PollFd[] {
@@ -75,14 +83,16 @@ export class Processes {
     for (const name of readdirSync('/proc')) {
       const pid = Number(name);
       if (!Number.isInteger(pid) || this.#children.has(pid)) continue;
-      if (findProcess(pid)?.parentPid === process.pid) this.addChild(pid); // At the worst a zombie: reaped here alone.
+      if (findProcess(pid)?.parentPid !== process.pid) continue;
+      this.addChild(pid); // At the worst a zombie: reaped here alone.
+      this.#strays.add(pid);
     }
   }
 
   /** Reaps children and looks at strangers; answers those that have ended. `ready`: what poll(2) said. */
   collect(ready: ReadonlyMap<number, number>): readonly WatchedProcess[] {
     const ended: WatchedProcess[] = [];
-    this.#unclaimed = reapAll().filter((exit) => {
+    this.#unclaimed = this.#reapAll().filter((exit) => {
       const child = this.#children.get(exit.pid);
       if (child === undefined) return true;
       this.#children.delete(exit.pid);
@@ -108,19 +118,25 @@ export class Processes {
   /** One that was adopted in the same turn by number alone makes way. */
   #adopt(orphan: WatchedProcess): void {
     this.#children.get(orphan.pid)?.close();
+    this.#strays.delete(orphan.pid);
     this.#children.set(orphan.pid, orphan);
+  }
+
+  #reapAll(): ChildExit[] {
+    const exits: ChildExit[] = [];
+    for (let exit = findZombie(); exit !== undefined; exit = findZombie()) {
+      if (this.#strays.delete(exit.pid) || !this.#children.has(exit.pid)) this.#onStrayEnd(exit);
+      waitpid(exit.pid, { noHang: true });
+      exits.push(exit);
+    }
+    return exits;
   }
 }
 
-function reapAll(): ChildExit[] {
-  const exits: ChildExit[] = [];
-  for (let exit = next(); exit !== undefined; exit = next()) exits.push(exit);
-  return exits;
-}
-
-function next(): ChildExit | undefined {
+/** A child that has ended; it stays a zombie. */
+function findZombie(): ChildExit | undefined {
   try {
-    return waitpid(-1, { noHang: true });
+    return waitpid(-1, { noHang: true, noReap: true });
   } catch (error) {
     if (isErrno(error, 'ECHILD')) return undefined;
     throw error;

@@ -4,8 +4,9 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
-import { findProcess } from '@flotilla/linux';
+import { ExitFiles, findProcess } from '@flotilla/linux';
 import type { LauncherReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import { type ExecFile, readExecFiles } from '../shim/task/exec-files.ts';
 import { LauncherProcess } from './testing/launcher-process.ts';
 import { TestManager } from './testing/test-manager.ts';
 
@@ -129,6 +130,24 @@ test('how a container ended whose shim was killed with it is recorded, and a shi
   assert.ok(Math.abs(Number(BigInt(exitedAtUnixNano) / 1_000_000n) - Date.now()) < 10_000);
   assert.ok((await another(launcher, 'both', shimPid)).adopt);
   await launcher.waitUntil(() => !existsSync(join(launcher.run, 'shims/both/shim.json')), 'it has cleaned up');
+});
+
+test('how an exec ended that ended with its shim is written down for the shim that comes', async () => {
+  await using launcher = await startLauncher();
+  const { shimPid } = await launched(launcher, 'one', 'exec');
+  await launcher.waitUntil(() => readExecFiles(join(launcher.run, 'shims/one')).length === 1, 'the exec');
+  const [{ pid, startTime }] = readExecFiles(join(launcher.run, 'shims/one')) as [ExecFile];
+  const exits = new ExitFiles(join(launcher.run, 'exits'));
+  launcher.write('one', 'behaviour', 'serve');
+  process.kill(launcher.pid, 'SIGSTOP'); // It comes too late to see the exec alive.
+  process.kill(shimPid, 'SIGKILL');
+  await launcher.waitUntil(() => findProcess(pid)?.parentPid !== shimPid, 'the death of the shim');
+  process.kill(pid, 'SIGTERM');
+  await launcher.waitUntil(() => findProcess(pid)?.state === 'Z', 'the end of the exec');
+  process.kill(launcher.pid, 'SIGCONT');
+  await another(launcher, 'one', shimPid);
+  assert.equal(findProcess(pid), undefined, 'it was reaped');
+  assert.equal(exits.find(pid, startTime)?.exitCode, 7);
 });
 
 test('shims that die again and again are replaced after pauses that grow, and the container does not suffer', async () => {

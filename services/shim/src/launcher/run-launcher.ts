@@ -48,6 +48,8 @@ export interface LauncherOptions {
   readonly binaryProblem: string | undefined;
   /** Folder of all shims' folders. */
   readonly shimsDir: string;
+  /** Folder of what reapers have seen: ExitFiles. */
+  readonly exitsDir: string;
   /** How long a shim may take to make its container; 30 s when absent. */
   readonly launchTimeoutMs?: number;
 }
@@ -90,9 +92,9 @@ async function findForkProblem(env: NodeJS.ProcessEnv): Promise<string | undefin
 }
 
 function serve(starter: ShimStarter, log: Logger, passed: PassedDescriptors, options: LauncherOptions): void {
-  const { shimsDir, launchTimeoutMs = 30_000 } = options;
+  const { shimsDir, exitsDir, launchTimeoutMs = 30_000 } = options;
   try {
-    const loop = new LauncherLoop({ starter, log, passed, shimsDir, launchTimeoutMs });
+    const loop = new LauncherLoop({ starter, log, passed, shimsDir, exitsDir, launchTimeoutMs });
     log.info({ forkMode: starter.mode, templatePid: starter.templatePid }, 'ready');
     loop.run();
   } catch (err) {

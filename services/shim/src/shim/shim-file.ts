@@ -24,7 +24,7 @@ export function writeShimFile({ shimDir, options }: Bundle, init: Init): void {
     startTime: findProcess(pid)!.startTime,
     run: String(options.run),
     initPid: init.pid,
-    initStartTime: findProcess(init.pid)?.startTime,
+    initStartTime: init.startTime ?? findProcess(init.pid)?.startTime,
     warnings: init.warnings,
   };
   const path = join(shimDir, 'shim.json');

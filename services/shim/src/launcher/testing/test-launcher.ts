@@ -5,13 +5,14 @@ import { templateFlags } from '../template-flags.ts';
 // The launcher with a shim of the tests.
 const binaryProblem = enterReadOnlyBinary(templateFlags);
 const { join } = await import('node:path');
-const { loadPaths } = await import('@flotilla/config/paths');
+const { exitsDir, loadPaths } = await import('@flotilla/config/paths');
 const { runLauncher } = await import('../run-launcher.ts');
 await runLauncher({
   loadShim: () => import('./test-shim.ts'),
   warmUp: async (log) => (await import('../rehearse.ts')).rehearse(log),
   shimMain: fileURLToPath(new URL('./test-shim-main.ts', import.meta.url)),
   shimsDir: join(loadPaths().run, 'shims'),
+  exitsDir: exitsDir(loadPaths()),
   binaryProblem,
   launchTimeoutMs: 3_000,
 });

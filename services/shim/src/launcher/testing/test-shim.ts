@@ -19,11 +19,12 @@ import {
 } from '@flotilla/linux';
 import { restartLoop } from '@flotilla/linux/fork';
 import { LauncherReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import { writeExecFile } from '../../shim/task/exec-files.ts';
 import { encodeFrame } from '../frame.ts';
 import type { RunShimOptions } from '../run-launcher.ts';
 
 /** How a shim of the tests behaves: `behaviour` in its folder, read by each shim when it starts. */
-type Behaviour = 'serve' | 'exit-early' | 'say-nothing' | 'refuse' | 'slow' | 'kept' | 'die-serving';
+type Behaviour = 'serve' | 'exit-early' | 'say-nothing' | 'refuse' | 'slow' | 'kept' | 'die-serving' | 'exec';
 
 interface Served {
   readonly initPid: number;
@@ -56,6 +57,7 @@ export async function runShim(options: RunShimOptions): Promise<void> {
   const keptDescriptors = adopt ? [] : Object.keys(kept);
   const value = { shimPid: pid, initPid, warnings: ['one'], keptDescriptors };
   answer(readyFd, LauncherReply.fromPartial({ reply: { $case: 'launch', value } }), adopt ? [] : Object.values(kept));
+  if (behaviour === 'exec') startExec(shimDir);
   if (behaviour === 'die-serving') exitNow(7);
   await untilOver(shimDir, initPid, kept.stdin);
   rmSync(join(shimDir, 'shim.json'));
@@ -72,6 +74,14 @@ function makeContainer(shimDir: string, behaviour: Behaviour): Served {
   const initPid = posixSpawn({ path: '/bin/sh', argv, env: [...env, 'PATH=/usr/bin:/bin'], fds: [readFd, 1, 2] });
   closeFd(readFd);
   return { initPid, kept: { stdin } };
+}
+
+/** Its code is 7 when it is asked to end. */
+function startExec(shimDir: string): void {
+  const env = [`FLOTILLA_RUN=${process.env.FLOTILLA_RUN}`, 'PATH=/usr/bin:/bin'];
+  const argv = ['sh', '-c', 'trap "exit 7" TERM; while :; do sleep 0.05; done'];
+  const pid = posixSpawn({ path: '/bin/sh', argv, env, fds: [0, 1, 2] });
+  writeExecFile(shimDir, { execId: 'x', pid, startTime: findProcess(pid)!.startTime, detach: true });
 }
 
 /** Lines in `type` go to the container's input; `close` closes it. Over once init is gone. */

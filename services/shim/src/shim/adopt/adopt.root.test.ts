@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import process from 'node:process';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isErrno, setChildSubreaper, waitpid } from '@flotilla/linux';
+import { findProcess, isErrno, setChildSubreaper, waitpid } from '@flotilla/linux';
 import { findExitRecord } from '../exit-record.ts';
 import { ShimRig, type TaskPlan, type TestTask } from '../testing/shim-rig.ts';
 
@@ -162,21 +162,35 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       );
     });
 
-    test('the end of input arrives though its writing end was kept', async () => {
+    test('detached execs that end while no shim is there: their code is what their reaper saw', async () => {
       await using rig = new ShimRig(forkMode);
-      let task = await rig.launch(sh('cat; echo end', { options: { openStdin: true } }));
+      const supervisor = await rig.startSupervisor();
+      let task = await rig.launch(sh('sleep 60'));
       void reap(task.initPid);
       await task.start();
+      const start = (execId: string, code: number) => {
+        const script = `trap "exit ${code}" TERM; : >/tmp/${execId}; while :; do sleep 0.05; done`;
+        return task.exec({ execId, processJson: execProcess(['sh', '-c', script]), detach: true });
+      };
+      const pids = [await start('zombie', 6), await start('reaped', 7), await start('unseen', 8)] as const;
+      for (const name of ['zombie', 'reaped', 'unseen']) {
+        while (!existsSync(`${rig.dir}/root/tmp/${name}`)) await sleep(5);
+      }
       await killShim(task);
+      for (const pid of pids) process.kill(pid, 'SIGTERM');
+      for (const pid of pids) while (findProcess(pid)?.state !== 'Z') await sleep(5);
+      const startTime = findProcess(pids[1])!.startTime;
+      rig.exits.write(pids[1], startTime, waitpid(pids[1], { noReap: true }));
+      for (const pid of pids.slice(1)) waitpid(pid);
       task = await rig.adopt(task);
-      const client = task.attach({ stdin: true });
-      client.stdin('some\n');
-      await client.sees('some\n');
-      client.closeStdin();
-      await sleep(50);
-      rig.releaseStdin(task.containerId); // what the launcher does on CloseStdin
-      assert.equal(await task.wait(), 0);
-      assert.equal(task.logText(), 'some\nend\n');
+      waitpid(pids[0]);
+      await supervisor.received(3);
+      const codes = supervisor.reports.map((report) => ['execId' in report ? report.execId : '', report.exitCode]);
+      assert.deepEqual(codes.sort(), [
+        ['reaped', 7],
+        ['unseen', 255],
+        ['zombie', 6],
+      ]);
     });
 
     test('the end of input arrives also when the shim before has handed its own copy over', async () => {

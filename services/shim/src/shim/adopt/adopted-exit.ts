@@ -7,13 +7,21 @@ const patienceMs = 5_000;
 /** Of a process that nobody could say the end of. */
 export const unknownExit: ProcessExit = { exitCode: 255, signal: undefined };
 
-/** Resolves once a process that is no child of this one has ended. The pidfd is closed then. */
-export async function untilGone(pidfd: number): Promise<ProcessExit | undefined> {
+export type KnownExit = Pick<ProcessExit, 'exitCode'> & Partial<ProcessExit>;
+
+/**
+ * Resolves once a process that is no child of this one has ended. The pidfd is closed then. `findRecord`: where else than
+ * with the kernel it may be said how.
+ */
+export async function untilGone(
+  pidfd: number,
+  findRecord: () => KnownExit | undefined = () => undefined,
+): Promise<KnownExit | undefined> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const watch = watchReadable(pidfd, resolve);
   await promise;
   watch.pause();
-  const exit = await untilKnown(() => pidfdExitInfo(pidfd));
+  const exit = await untilKnown(() => pidfdExitInfo(pidfd) ?? findRecord());
   closeWatched(watch, pidfd);
   return exit;
 }

@@ -7,6 +7,7 @@ import type { Init } from '../task/init.ts';
 /** An init that another shim has made. */
 export class AdoptedInit implements Init {
   readonly pid: number;
+  readonly startTime: number | undefined;
   readonly pidfd: number | undefined;
   readonly warnings: readonly string[];
   readonly cgroup: ContainerCgroup;
@@ -14,6 +15,7 @@ export class AdoptedInit implements Init {
   /** `keptPidfd`: opened by somebody who knew it; becomes this one's. */
   constructor({ initPid, initStartTime, warnings }: ShimFile, cgroupsPath: string, keptPidfd: number | undefined) {
     this.pid = initPid;
+    this.startTime = initStartTime;
     this.pidfd = keptPidfd ?? openIfSame(initPid, initStartTime);
     this.warnings = warnings;
     this.cgroup = ContainerCgroup.open(cgroupsPath);

@@ -1,13 +1,15 @@
-import { closeFd, isErrno, nowUnixNano, pidfdSendSignal, SIGKILL } from '@flotilla/linux';
+import { closeFd, isErrno, nowUnixNano, type ProcessExit, pidfdSendSignal, SIGKILL } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { Bundle } from '../bundle.ts';
 import type { Exit } from '../task/exec.ts';
 import { type ExecFile, readExecFiles } from '../task/exec-files.ts';
 import type { AdoptedExec } from '../task/exec-table.ts';
+import { unknownExit } from './adopted-exit.ts';
 import { openIfSame } from './adopted-init.ts';
+import { findReapedExec } from './reaped-exit.ts';
 
 /** Of an exec whose streams went with its shim: SIGKILL. */
-const killedExitCode = 137;
+const killed: ProcessExit = { exitCode: 137, signal: SIGKILL };
 
 /** What is to become of the execs of a shim that was killed. */
 export interface OrphanedExecs {
@@ -35,15 +37,22 @@ export function orphanedExecs({ shimDir }: Bundle, known: readonly AdoptedExec[]
       continue;
     }
     if (pidfd !== undefined) kill(pidfd);
-    log.warn({ execId, execPid: pid, detach }, 'an exec has lost its shim');
-    ended.push({ execId, ...exitOf(file) });
+    const exit = exitOf(file);
+    log.warn({ execId, execPid: pid, detach, exitCode: exit.exitCode }, 'an exec has lost its shim');
+    ended.push({ execId, ...exit });
   }
   return { running, ended };
 }
 
-function exitOf({ exit }: ExecFile): Exit {
-  if (exit === undefined) return { exitCode: killedExitCode, exitedAtUnixNano: nowUnixNano() };
-  return { exitCode: exit.exitCode, exitedAtUnixNano: BigInt(exit.exitedAtUnixNano) };
+/**
+ * As its shim has written it down. Without that, of one whose streams were cut it is not asked how it ended then: what it
+ * had to say has not arrived. Of others whoever has reaped it knows.
+ */
+function exitOf({ exit, ...file }: ExecFile): Exit {
+  if (exit !== undefined) return { exitCode: exit.exitCode, exitedAtUnixNano: BigInt(exit.exitedAtUnixNano) };
+  const reaped = file.detach ? findReapedExec(file) : undefined;
+  const { exitCode } = reaped ?? (file.detach ? unknownExit : killed);
+  return { exitCode, exitedAtUnixNano: reaped?.exitedAtUnixNano ?? nowUnixNano() };
 }
 
 function kill(pidfd: number): void {

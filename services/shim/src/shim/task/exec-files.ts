@@ -36,6 +36,7 @@ export function writeExecFile(shimDir: string, file: ExecFile): void {
 /** Adds how it ended. */
 export function writeExecExit(shimDir: string, execId: string, { exitCode, exitedAtUnixNano }: Exit): void {
   const before = readExecFile(shimDir, execId);
+  if (before === undefined) throw new Error(`there is no file of exec ${execId} in ${shimDir}`);
   writeExecFile(shimDir, { ...before, exit: { exitCode, exitedAtUnixNano: String(exitedAtUnixNano) } });
 }
 
@@ -44,17 +45,27 @@ export function removeExecFile(shimDir: string, execId: string): void {
 }
 
 export function readExecFiles(shimDir: string): readonly ExecFile[] {
-  const folder = join(shimDir, execFolder);
+  return listNames(join(shimDir, execFolder))
+    .filter((name) => !name.endsWith('.new'))
+    .map((execId) => readExecFile(shimDir, execId))
+    .filter((file) => file !== undefined);
+}
+
+/** `undefined` when there is none any more. */
+export function readExecFile(shimDir: string, execId: string): ExecFile | undefined {
   try {
-    return readdirSync(folder)
-      .filter((name) => !name.endsWith('.new'))
-      .map((execId) => readExecFile(shimDir, execId));
+    return JSON.parse(readFileSync(join(shimDir, execFolder, execId), 'utf8')) as ExecFile;
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return [];
+    if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
 }
 
-function readExecFile(shimDir: string, execId: string): ExecFile {
-  return JSON.parse(readFileSync(join(shimDir, execFolder, execId), 'utf8')) as ExecFile;
+function listNames(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
 }

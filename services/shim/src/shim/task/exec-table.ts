@@ -4,11 +4,12 @@ import { type ChildExit, duplicateFd, findProcess, waitPidfd } from '@flotilla/l
 import type { Process, Spec } from '@flotilla/oci';
 import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { unknownExit, untilGone } from '../adopt/adopted-exit.ts';
+import { findReapedExec } from '../adopt/reaped-exit.ts';
 import { ownerOnHost } from '../bundle.ts';
 import { ProcessStreams } from '../streams/process-streams.ts';
 import { makePipes, type StdioPair, type StreamEnds } from '../streams/stdio.ts';
 import { Exec, type Exit, notRunning } from './exec.ts';
-import { writeExecFile } from './exec-files.ts';
+import { readExecFile, writeExecFile } from './exec-files.ts';
 import type { Init } from './init.ts';
 import type { Reaper } from './reaper.ts';
 import { within } from './within.ts';
@@ -99,7 +100,8 @@ export class ExecTable implements Disposable {
     // Nobody reads when the client does not come back, and the process must not be held up for ever.
     if (opened) this.#timers.add(setTimeout(() => exec.streams.open(), comeBackMs).unref());
     const onExit = this.#watch(exec);
-    void untilGone(duplicateFd(pidfd)).then((exit) => onExit(exit ?? unknownExit));
+    const findRecord = () => findReapedExec(readExecFile(this.#options.shimDir, execId));
+    void untilGone(duplicateFd(pidfd), findRecord).then((exit) => onExit(exit ?? unknownExit));
   }
 
   /** Those that run. */

@@ -4,6 +4,8 @@ import type { ContainerCgroup } from '@flotilla/libcontainer';
 export interface Init {
   /** On the host. */
   readonly pid: number;
+  /** Clock ticks after boot, where it is known from an earlier shim; it may have been gone by now. */
+  readonly startTime?: number | undefined;
   /** `undefined` when it was gone before this shim came. */
   readonly pidfd: number | undefined;
   readonly warnings: readonly string[];

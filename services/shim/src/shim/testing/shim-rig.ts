@@ -28,7 +28,7 @@ import {
   defaultReadonlyPaths,
   toCapabilitySets,
 } from '@flotilla/libcontainer/defaults';
-import { closeFd, pidfdOpen, recvFds, setNonBlocking, unixSocketPair } from '@flotilla/linux';
+import { closeFd, ExitFiles, pidfdOpen, recvFds, setNonBlocking, unixSocketPair } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import { LauncherReply, TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import {
@@ -128,7 +128,7 @@ export class ShimRig implements AsyncDisposable {
     const fds = Object.fromEntries(kept.map(([name], i) => [name, 4 + i]));
     const options = JSON.stringify({ ...old, fds });
     const args = ['--single-threaded', '--v8-pool-size=0', starter, this.forkMode, shimDir, containerId, '1', options];
-    const env = { ...process.env, NODE_COMPILE_CACHE: compileCache };
+    const env = { ...process.env, NODE_COMPILE_CACHE: compileCache, FLOTILLA_RUN: this.dir };
     const [ours, theirs] = unixSocketPair();
     const child = spawn(process.execPath, args, {
       env,
@@ -174,6 +174,11 @@ export class ShimRig implements AsyncDisposable {
 
   logPath(containerId: string): string {
     return join(this.stateDir(containerId), `${containerId}-json.log`);
+  }
+
+  /** What reapers have written down. */
+  get exits(): ExitFiles {
+    return new ExitFiles(join(this.dir, 'exits'));
   }
 
   /** A real gRPC server that takes the reports of shims. */
@@ -293,8 +298,8 @@ export class TestTask {
 
   /** What the log file says, one entry a record. */
   log(): { log: string; stream: string; time: string }[] {
-    const text = readFileSync(this.#rig.logPath(this.containerId), 'utf8').trimEnd();
-    return text === '' ? [] : text.split('\n').map((line) => JSON.parse(line));
+    const lines = readFileSync(this.#rig.logPath(this.containerId), 'utf8').split('\n');
+    return lines.slice(0, -1).map((line) => JSON.parse(line)); // the last may be being written
   }
 
   logText(stream = 'stdout'): string {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
-import { findProcess, waitpid } from '@flotilla/linux';
-import { ExitFiles } from './exit-files.ts';
+import { ExitFiles, findProcess, waitpid } from '@flotilla/linux';
+import { keepOrphansExit } from './orphan-exits.ts';
 
 const unified = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find((path) => existsSync(join(path, 'cgroup.procs')));
 const isTold = process.env.FLOTILLA_ROOT_TESTS === '1' && process.getuid?.() === 0;
@@ -19,33 +19,19 @@ test('how a process of a container ended is written before it is reaped; of othe
   const group = join(unified ?? '', instance, 'a');
   mkdirSync(group, { recursive: true });
   try {
-    const exits = new ExitFiles(join(folder, 'exits'), instance);
+    const exits = new ExitFiles(join(folder, 'exits'));
     const end = async (script: string) => {
       const child = spawn('/bin/sh', ['-c', script]);
       const ended = waitpid(child.pid ?? 0, { noReap: true });
-      const { startTime } = findProcess(ended.pid) ?? {};
-      exits.write(ended);
+      const { startTime = 0 } = findProcess(ended.pid) ?? {};
+      keepOrphansExit(ended, instance, exits);
       await once(child, 'exit');
-      return join(folder, 'exits', `${ended.pid}-${startTime}.json`);
+      return exits.find(ended.pid, startTime);
     };
-    await end('exit 4');
-    assert.equal(existsSync(join(folder, 'exits')), false, 'it was in no group of the instance');
-
-    const before = BigInt(Date.now()) * 1_000_000n;
-    const first = await end(`echo $$ >${group}/cgroup.procs; exit 3`);
-    const { exitedAtUnixNano, ...how } = JSON.parse(readFileSync(first, 'utf8'));
-    assert.deepEqual(how, { exitCode: 3 });
-    assert.ok(BigInt(exitedAtUnixNano) >= before);
-
-    utimesSync(first, 0, 0);
-    const second = await end(`echo $$ >${group}/cgroup.procs; kill -KILL $$`);
-    const { exitCode, signal } = JSON.parse(readFileSync(second, 'utf8'));
+    assert.equal(await end('exit 4'), undefined, 'it was in no group of the instance');
+    assert.equal((await end(`echo $$ >${group}/cgroup.procs; exit 3`))?.exitCode, 3);
+    const { exitCode, signal } = (await end(`echo $$ >${group}/cgroup.procs; kill -KILL $$`)) ?? {};
     assert.deepEqual({ exitCode, signal }, { exitCode: 137, signal: 9 });
-    assert.deepEqual(
-      readdirSync(join(folder, 'exits')).map((name) => join(folder, 'exits', name)),
-      [second],
-      'what is older than an hour is taken away',
-    );
   } finally {
     for (const path of [group, join(unified ?? '', instance)]) rmdirSync(path);
     rmSync(folder, { recursive: true });
