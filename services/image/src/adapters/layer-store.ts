@@ -7,6 +7,7 @@ import type { Database } from '@flotilla/store';
 import { digestMismatch } from '../domain/errors.ts';
 import type { UnpackLimits } from '../unpack/limits.ts';
 import { unpackLayer } from '../unpack/unpack-layer.ts';
+import { flushFolder } from './flush-folder.ts';
 
 /** A layer to have unpacked. */
 export interface LayerRequest {
@@ -55,6 +56,11 @@ export class LayerStore {
     const layer = this.#layers.get(chainId);
     if (layer === undefined) throw new Error(`layer ${chainId} is not unpacked`);
     return join(this.#folder, String(layer.number), 'fs');
+  }
+
+  /** Whether a layer is unpacked. */
+  has(chainId: string): boolean {
+    return this.#layers.has(chainId);
   }
 
   size(chainId: string): number {
@@ -133,6 +139,8 @@ export class LayerStore {
         .run(chainId, sizeBytes);
       const layer = { number: Number(lastInsertRowid), sizeBytes };
       renameSync(folder, join(this.#folder, String(layer.number)));
+      // Power loss may leave a layer without a record, which goes, but never a record without its layer.
+      flushFolder(this.#folder);
       this.#database.afterCommit(() => this.#layers.set(chainId, layer));
       return layer;
     });

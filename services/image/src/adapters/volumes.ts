@@ -9,6 +9,7 @@ import type { Database } from '@flotilla/store';
 import { volumeNotFound } from '../domain/errors.ts';
 import type { VolumeRecord } from '../domain/volume.ts';
 import { copyTree } from './copy-tree.ts';
+import { flushFolder } from './flush-folder.ts';
 import { shred } from './shred.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
@@ -181,6 +182,7 @@ export class Volumes {
       }
       await rm(this.path(name), { recursive: true, force: true });
       renameSync(beside, this.path(name));
+      flushFolder(join(this.#folder, name)); // before it is recorded as filled
     } finally {
       if (from !== undefined) closeSync(from);
       closeSync(root);
@@ -199,6 +201,7 @@ export class Volumes {
       // Before the commit: a crash may leave a volume empty, but never a new one of this name with the old data.
       const gone = `${gonePrefix}${randomBytes(8).toString('hex')}`;
       renameSync(join(this.#folder, name), join(this.#folder, gone));
+      flushFolder(this.#folder);
       this.#database.afterCommit(() => this.#shred(gone));
     });
   }
