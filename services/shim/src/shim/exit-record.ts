@@ -18,8 +18,10 @@ export interface ExitRecord {
 const fileName = 'exit.json';
 
 /**
- * Writes the record so that a crash at any moment leaves either no record or a whole one, also when shim and launcher do so
- * at once.
+ * Writes the record so that the crash of a process at any moment leaves either no record or a whole one, also when shim and
+ * launcher do so at once. It is flushed in its place, not before it is there, so that one flush makes content and name
+ * survive power loss (of a file that was renamed, ext4, XFS and Btrfs flush the name too). Power loss in between may leave
+ * it empty: nobody has been told by then.
  */
 export function writeExitRecord(stateDir: string, record: ExitRecord): void {
   const path = join(stateDir, fileName);
@@ -28,14 +30,14 @@ export function writeExitRecord(stateDir: string, record: ExitRecord): void {
   try {
     const { run, exitedAtUnixNano, ...rest } = record;
     writeSync(fd, JSON.stringify({ ...rest, run: String(run), exitedAtUnixNano: String(exitedAtUnixNano) }));
+    renameSync(whole, path);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
-  renameSync(whole, path);
 }
 
-/** The last run's record; `undefined` when there is none. */
+/** The last run's record; `undefined` when there is none, or what power loss has left of one. */
 export function findExitRecord(stateDir: string): ExitRecord | undefined {
   try {
     const { run, exitedAtUnixNano, ...rest } = JSON.parse(readFileSync(join(stateDir, fileName), 'utf8')) as Omit<
@@ -44,7 +46,7 @@ export function findExitRecord(stateDir: string): ExitRecord | undefined {
     > & { readonly run: string; readonly exitedAtUnixNano: string };
     return { ...rest, run: BigInt(run), exitedAtUnixNano: BigInt(exitedAtUnixNano) };
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
+    if (isErrno(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }

@@ -159,19 +159,21 @@ export class ContainerFiles implements Files {
     return { nodes: [...readAllDevices().filter(({ path }) => !own.has(path)), ...nodes], rules };
   }
 
-  /** `exit.json`, written by the shim or by the launcher in its place; undefined when it is of another run. */
+  /**
+   * `exit.json`, written by the shim or by the launcher in its place; undefined when it is of another run, or what power loss
+   * has left of one.
+   */
   findExit(containerId: string, run: number): ExitRecord | undefined {
-    let text: string;
-    try {
-      text = readFileSync(join(this.#stateDir(containerId), 'exit.json'), 'utf8');
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined;
-      throw error;
-    }
-    const exit = JSON.parse(text) as Omit<ExitRecord, 'run' | 'exitedAtUnixNano'> & {
+    let exit: Omit<ExitRecord, 'run' | 'exitedAtUnixNano'> & {
       readonly run: string;
       readonly exitedAtUnixNano: string;
     };
+    try {
+      exit = JSON.parse(readFileSync(join(this.#stateDir(containerId), 'exit.json'), 'utf8'));
+    } catch (error) {
+      if (isErrno(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
     if (exit.run !== String(run)) return undefined;
     const { exitCode, oomKilled, exitedAtUnixNano, drained = false } = exit;
     return { run, exitCode, oomKilled, exitedAtUnixNano: BigInt(exitedAtUnixNano), drained };
