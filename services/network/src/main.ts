@@ -7,7 +7,7 @@ import { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
 import { serve, takeTurn } from '@flotilla/rpc';
-import { checkSchema, Outbox, openDatabase, outboxMigration } from '@flotilla/store';
+import { checkSchema, LogFlusher, Outbox, openDatabase, outboxMigration } from '@flotilla/store';
 import { LinuxHostNetwork } from './adapters/linux-host-network.ts';
 import { configSchema } from './config.ts';
 import type { Announce, Transact } from './domain/interfaces.ts';
@@ -40,7 +40,9 @@ stack.use(await takeTurn({ lockPath: `${databasePath}.lock`, check, log }));
 // A power cut takes namespaces and links with it: what it loses of the records is what they said about those.
 const db = stack.use(openDatabase(databasePath, { migrations, durable: false }));
 const outbox = new Outbox(db);
-const events = stack.use(new EventPublisher({ outbox, source: 'network', natsUrl: () => natsUrl(paths), log }));
+const flusher = stack.use(new LogFlusher(`${databasePath}-wal`));
+const flush = () => flusher.flush();
+const events = stack.use(new EventPublisher({ outbox, flush, source: 'network', natsUrl: () => natsUrl(paths), log }));
 const host = stack.use(
   new LinuxHostNetwork({
     instance: paths.instance,

@@ -7,7 +7,7 @@ import { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
 import { serve, takeTurn } from '@flotilla/rpc';
-import { checkSchema, Outbox, openDatabase } from '@flotilla/store';
+import { checkSchema, LogFlusher, Outbox, openDatabase } from '@flotilla/store';
 import { BootRecord } from './adapters/boot-record.ts';
 import { ContainerFiles } from './adapters/container-files.ts';
 import { readHostFacts } from './adapters/host-facts.ts';
@@ -31,7 +31,6 @@ import { containerService } from './server/container-service.ts';
 import { execService } from './server/exec-service.ts';
 import { supervisorService } from './server/supervisor-service.ts';
 import { ContainerStore } from './store/container-store.ts';
-import { LogFlusher } from './store/log-flusher.ts';
 import { migrations } from './store/migrations.ts';
 
 process.umask(0o077);
@@ -51,7 +50,13 @@ stack.use(await takeTurn({ lockPath: `${databasePath}.lock`, check, log }));
 const database = stack.use(openDatabase(databasePath, { migrations, durable: false }));
 const flusher = stack.use(new LogFlusher(`${databasePath}-wal`));
 const publisher = stack.use(
-  new EventPublisher({ outbox: new Outbox(database), source: 'supervisor', natsUrl: () => natsUrl(paths), log }),
+  new EventPublisher({
+    outbox: new Outbox(database),
+    flush: () => flusher.flush(),
+    source: 'supervisor',
+    natsUrl: () => natsUrl(paths),
+    log,
+  }),
 );
 const repository = new ContainerStore({
   database,

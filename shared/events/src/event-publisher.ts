@@ -23,6 +23,11 @@ export interface DomainEvent {
 
 export interface EventPublisherOptions {
   readonly outbox: Outbox;
+  /**
+   * Makes what was committed survive power loss; absent where each commit does. What is told must not be forgotten by the
+   * one who told it, or it would be told once more, as something new.
+   */
+  readonly flush?: () => Promise<void>;
   /** The service; nobody else publishes its types. */
   readonly source: 'supervisor' | 'image' | 'network';
   /** Asked at each connection. */
@@ -121,6 +126,7 @@ export class EventPublisher implements AsyncDisposable {
     while (!this.#stopped.signal.aborted && !nats.isClosed()) {
       this.#wake = Promise.withResolvers();
       const rows = outbox.oldest(batch);
+      if (rows.length > 0) await this.#options.flush?.();
       for (const row of rows) {
         // One by one: a failure in the middle must not let a later event overtake an earlier one.
         await publish(jetStream, row);

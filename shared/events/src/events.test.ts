@@ -127,6 +127,24 @@ test('an event whose acknowledgement was lost is not published again, even after
   await nats.close();
 });
 
+test('nothing is told that power loss could make the one who told it forget', async () => {
+  const outbox = new Outbox(database);
+  const flushed = Promise.withResolvers<void>();
+  let asked = 0;
+  const flush = () => {
+    asked++;
+    return flushed.promise;
+  };
+  await using publisher = new EventPublisher({ outbox, flush, source: 'supervisor', natsUrl: url, log });
+  publisher.start();
+  announce(publisher, 'rename');
+  while (asked === 0) await sleep(10);
+  await sleep(50);
+  assert.equal(outbox.count(), 1);
+  flushed.resolve();
+  await drained(outbox);
+});
+
 test('a transaction that fails announces nothing', () => {
   const { publisher, outbox } = publish();
   assert.throws(() =>

@@ -1,4 +1,5 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { isErrno } from '@flotilla/linux';
 
 /** random(4): made anew at each boot. */
@@ -16,18 +17,29 @@ export class BootRecord {
 
   /** The host has booted since. False when nothing is remembered: a first start, or one after an earlier release. */
   get isNew(): boolean {
+    const last = this.#read();
+    return last !== '' && last !== this.#current;
+  }
+
+  #read(): string {
     try {
-      const last = readFileSync(this.#path, 'utf8').trim();
-      return last !== '' && last !== this.#current;
+      return readFileSync(this.#path, 'utf8').trim();
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return false;
+      if (isErrno(error, 'ENOENT')) return '';
       throw error;
     }
   }
 
-  /** Not flushed: power loss that takes it with it is followed by a boot. */
+  /** Flushed: power loss that took the first one with it would be followed by a boot that passes for none. */
   remember(): void {
-    writeFileSync(`${this.#path}.new`, `${this.#current}\n`);
+    if (this.#read() === this.#current) return;
+    writeFileSync(`${this.#path}.new`, `${this.#current}\n`, { flush: true });
     renameSync(`${this.#path}.new`, this.#path);
+    const folder = openSync(dirname(this.#path), 'r');
+    try {
+      fsyncSync(folder);
+    } finally {
+      closeSync(folder);
+    }
   }
 }

@@ -6,6 +6,7 @@ import { restartsAfterSignal, waitsForRestart } from './restart-policy.ts';
 import { parseSignal } from './signals.ts';
 import { killEvent } from './stop-container.ts';
 import { thawAfterSignal } from './thaw-after-signal.ts';
+import { whileFlushing } from './while-flushing.ts';
 
 const sigkill = 9;
 
@@ -21,8 +22,8 @@ export async function killContainer(engine: Engine, reference: string, signalTex
     // Before the signal: what it ends must not be started again.
     const record = { ...found, restarts: restartsAfterSignal(found, signal) };
     repository.save({ container: record });
-    if (waits) return;
-    await shims.kill(record, signal, false);
+    if (waits) return repository.flush();
+    await whileFlushing(engine, () => shims.kill(record, signal, false));
     repository.save({ container: mustGet(engine, containerId), events: [killEvent(record, signal, now())] });
     // A frozen process takes even SIGKILL only once it is thawed (cgroups(7), freezer of version 1).
     if (signal === sigkill && record.state === 'paused') await thawAfterSignal(engine, containerId);

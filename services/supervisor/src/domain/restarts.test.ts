@@ -208,3 +208,27 @@ for (const [policy, stopped, state] of [
     assert.equal(record.restarts.count, 0);
   });
 }
+
+for (const [policy, state] of [
+  ['no', 'exited'],
+  ['on-failure', 'running'],
+] as const) {
+  test(`a start that power loss cut off counts as done: with ${policy}, ${state}`, async () => {
+    using world = new FakeWorld();
+    const first = world.engine();
+    await running(first, policy);
+    // What was flushed last is the intent: the answer to the call may have been given all the same.
+    const { endpoints, ports, task, startedAtUnixNano, ...record } = first.repository.find('one');
+    const none = { endpoints: [], ports: [], task: undefined, startedAtUnixNano: 0n };
+    first.repository.save({ container: { ...record, ...none, state: 'starting' } });
+    world.tasks.clear();
+    world.sandboxes.clear();
+    world.snapshots.clear();
+    const engine = world.engine();
+    settleAfterBoot(engine);
+    assert.deepEqual(world.actions(), ['create', 'start', 'start', 'die']); // of the first start, the record was lost
+    assert.equal(engine.repository.find('one').exitCode, 255);
+    reconcile(engine, engine.monitor, never);
+    await until(engine, (now) => now.state === state && world.snapshots.size === 1);
+  });
+}

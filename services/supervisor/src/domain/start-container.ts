@@ -15,6 +15,7 @@ import { scheduleRestart } from './schedule-restart.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { takeDown } from './take-down.ts';
 import { ipcMode, pidMode } from './validation/modes.ts';
+import { whileFlushing } from './while-flushing.ts';
 
 const staleAttempts = 20;
 const stalePauseMs = 100;
@@ -69,7 +70,8 @@ export async function startQueued(
   due.clear(containerId);
   repository.removeExecs(containerId);
   repository.save({ container: starting });
-  return { changed: true, run: await runStart(engine, starting, alsoAnnounce) };
+  // Power loss forgets which process ran, which does not matter, but never that one was wanted.
+  return { changed: true, run: await whileFlushing(engine, () => runStart(engine, starting, alsoAnnounce)) };
 }
 
 /**
@@ -148,13 +150,9 @@ export function saveRunning(
 
 /** Network, files, shim: up to an init that waits. The record returned has the task in it. */
 async function launch(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
-  const { images, files, facts } = engine;
+  const { files, facts } = engine;
   const { containerId, config, made, run } = record;
-  const [sandbox, rootfsMounts, user] = await Promise.all([
-    openSandbox(engine, record),
-    images.snapshotMounts(containerId),
-    findUser(engine, record, config.user || made!.image.user, config.groupAdd),
-  ]);
+  const [sandbox, { rootfsMounts, user }] = await Promise.all([openSandbox(engine, record), readRoot(engine, record)]);
   const { nodes, rules } = files.devices(config.devices, config.privileged);
   const spec = buildSpec({
     config,
@@ -184,6 +182,19 @@ async function launch(engine: Engine, record: ContainerRecord): Promise<Containe
   });
   if (warnings.length > 0) engine.log.warn({ containerId, warnings }, 'the container was made with warnings');
   return withSandbox({ ...record, task: { initPid, shimPid, netnsPath: netnsPathOf(sandbox) } }, sandbox);
+}
+
+/** How its root is mounted, and who it runs as. A snapshot that power loss took was new and empty: it is made again. */
+async function readRoot(engine: Engine, record: ContainerRecord) {
+  const { containerId, config, made } = record;
+  const rootfsMounts = await engine.images.snapshotMounts(containerId).catch(async (error: unknown) => {
+    if (!hasReason(error, 'SNAPSHOT_NOT_FOUND')) throw error;
+    engine.log.warn({ containerId }, 'the snapshot is lost: made again');
+    await engine.images.prepareSnapshot(containerId, made!.imageId);
+    return engine.images.snapshotMounts(containerId);
+  });
+  const user = await findUser(engine, record, config.user || made!.image.user, config.groupAdd);
+  return { rootfsMounts, user };
 }
 
 /**

@@ -7,6 +7,7 @@ import { parseSignal } from './signals.ts';
 import { mergeStopSignal, stopTimeoutSeconds } from './spec/merge-config.ts';
 import { thawAfterSignal } from './thaw-after-signal.ts';
 import { untilChange } from './wait-container.ts';
+import { whileFlushing } from './while-flushing.ts';
 
 export interface StopRequest {
   /** Empty: the container's. */
@@ -70,17 +71,23 @@ async function beginStop(engine: Engine, containerId: string, plan: StopPlan): P
   const stopping =
     record.state === 'stopping' ? { ...record, ...changes } : moveTo(thawable(record), 'stopping', changes);
   repository.save({ container: stopping, events: [killEvent(stopping, signal, now())] });
-  await sendSignal(engine, stopping, signal);
+  // After power loss, too, its policy knows that a user has stopped it.
+  await whileFlushing(engine, () => sendSignal(engine, stopping, signal));
   if (wasPaused) await thawAfterSignal(engine, containerId);
   return record.run;
 }
 
 /** One that waits to be started again has no process: as in Docker it is stopped by leaving it as it is. */
-function stopWaiting({ repository, due, now }: Engine, record: ContainerRecord, { purpose }: StopPlan): number {
+async function stopWaiting(
+  { repository, due, now }: Engine,
+  record: ContainerRecord,
+  { purpose }: StopPlan,
+): Promise<number> {
   const stopped = { ...record, restarts: cancelled(record.restarts) };
   const events = purpose.announceStop ? [containerEvent(stopped, 'stop', now())] : [];
   due.clear(record.containerId);
   repository.save({ container: stopped, events });
+  await repository.flush();
   return record.run;
 }
 

@@ -39,12 +39,28 @@ function hasSandbox(record: ContainerRecord | undefined): boolean {
   return record !== undefined && (isLive(record.state) || record.state === 'starting');
 }
 
-async function sweepSnapshots({ images, repository, log, queue }: Engine): Promise<void> {
-  for (const containerId of await images.listSnapshots()) {
+async function sweepSnapshots(engine: Engine): Promise<void> {
+  const { images, repository, log, queue } = engine;
+  const there = new Set(await images.listSnapshots());
+  await makeLost(engine, there);
+  for (const containerId of there) {
     await queue.run(containerId, async () => {
       if (repository.get(containerId) !== undefined) return;
       log.info({ containerId }, 'a snapshot that belongs to no container is removed');
       await Promise.all([images.releaseVolumes(containerId, true), images.removeSnapshot(containerId)]);
+    });
+  }
+}
+
+/** Power loss may take a snapshot that is new, and with it what keeps the image from being removed: it is made again. */
+async function makeLost({ images, repository, log, queue }: Engine, there: ReadonlySet<string>): Promise<void> {
+  for (const { containerId } of [...repository.all()]) {
+    if (there.has(containerId)) continue;
+    await queue.run(containerId, async () => {
+      const record = repository.get(containerId);
+      if (record?.made === undefined || record.state === 'removing' || record.state === 'dead') return;
+      log.info({ containerId }, 'a container without a snapshot gets one');
+      await images.prepareSnapshot(containerId, record.made.imageId);
     });
   }
 }

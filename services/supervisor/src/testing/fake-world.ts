@@ -118,7 +118,10 @@ export class FakeWorld {
         snapshots.add(containerId);
         await this.step('prepareSnapshot');
       },
-      snapshotMounts: async () => [{ type: 'overlay', source: 'overlay', options: [] }],
+      snapshotMounts: async (containerId) => {
+        if (!snapshots.has(containerId)) throw new FlotillaError('not_found', 'none', { reason: 'SNAPSHOT_NOT_FOUND' });
+        return [{ type: 'overlay', source: 'overlay', options: [] }];
+      },
       removeSnapshot: async (containerId) => {
         await this.step('removeSnapshot');
         snapshots.delete(containerId);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openDatabase } from '@flotilla/store';
+import { openDatabase } from './database.ts';
 import { LogFlusher } from './log-flusher.ts';
 
 test('flushes what was committed, as often as asked, and those who wait share one', async () => {
