@@ -10,6 +10,7 @@ const cFchmodat = libc.func('int fchmodat(int dirfd, const char *path, unsigned 
 const cUtimensat = libc.func('int utimensat(int dirfd, const char *path, void *times, int flags)');
 const cFutimens = libc.func('int futimens(int fd, void *times)');
 const cSyncfs = libc.func('int syncfs(int fd)');
+const cIoctl = libc.func('ioctl', 'int', ['int', 'ulong', 'void *']);
 const cStatx = libc.func('int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buffer)');
 const cFsetxattr = libc.func('int fsetxattr(int fd, const char *name, void *value, size_t size, int flags)');
 const cLsetxattr = libc.func('int lsetxattr(const char *path, const char *name, void *value, size_t size, int flags)');
@@ -21,6 +22,9 @@ const AT_REMOVEDIR = 0x200;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
 const RENAME_NOREPLACE = 1;
+const FS_IOC_GETFLAGS = 0x80086601;
+const FS_IOC_SETFLAGS = 0x40086602;
+const FS_SYNC_FL = 8;
 
 /** inode(7), the type of a file in its mode. */
 export const S_IFMT = 0o170000;
@@ -78,6 +82,18 @@ function fillTimes(unixNano: bigint): void {
 /** syncfs(2): everything of the file system that an open file lies in is on disk. */
 export function syncfs(fd: number): void {
   check(cSyncfs(fd), 'syncfs', `fd ${fd}`);
+}
+
+/**
+ * ioctl_iflags(2), FS_SYNC_FL: what is written to an open file, or done in an open folder, is on disk when the call returns.
+ * What is made in the folder later inherits it. ENOTTY or EOPNOTSUPP where the file system does not know it.
+ */
+export function setSynchronous(fd: number): void {
+  const flags = new Int32Array(2); // the kernel's interface says long and means int
+  check(cIoctl(fd, FS_IOC_GETFLAGS, flags), 'ioctl', `FS_IOC_GETFLAGS fd ${fd}`);
+  if ((flags[0]! & FS_SYNC_FL) !== 0) return;
+  flags[0]! |= FS_SYNC_FL;
+  check(cIoctl(fd, FS_IOC_SETFLAGS, flags), 'ioctl', `FS_IOC_SETFLAGS fd ${fd}`);
 }
 
 /** What statx(2) says of a file. */
