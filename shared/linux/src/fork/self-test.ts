@@ -8,7 +8,8 @@ import { pidfdOpen, pidfdSendSignal } from '../pidfd.ts';
 import { exitNow, waitPidfd } from '../process.ts';
 import { fork, restartLoop } from './verified-fork.ts';
 
-const timeoutMs = 3_000;
+/** A host that emulates its processor takes seconds; a child that hangs is found out all the same. */
+const timeoutMs = 15_000;
 const worked = 42;
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
