@@ -29,6 +29,11 @@ export interface ServeOptions {
 }
 
 export interface RpcServer extends AsyncDisposable {
+  /**
+   * Takes no more connections; those that are there go on. A socket of one's own loses its name here and never later, when
+   * the name may be another's.
+   */
+  stopListening(): void;
   /** Stops listening, ends streams with SERVICE_STOPPING, lets unary calls finish, closes. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -60,15 +65,17 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
     refusing.injector.injectConnection(socket);
   });
   await listen(listener, options);
+  const { promise: closed, resolve: onClosed } = Promise.withResolvers<void>();
+  listener.once('close', onClosed);
   const { usePassedSocket: isManaged = true } = options;
   if (isManaged) {
     saveCompileCache(); // not in a fork, which has its parent's code
     await tellManager({ READY: '1', STATUS: 'serves' });
   }
   return {
+    stopListening: () => void listener.close(),
     async [Symbol.asyncDispose]() {
       if (isManaged) await tellManager({ STOPPING: '1', STATUS: 'finishes its calls' });
-      const closed = once(listener, 'close');
       listener.close();
       calls.stopStreams(service);
       injector.drain(drainMs);

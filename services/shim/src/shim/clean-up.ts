@@ -1,16 +1,29 @@
 import { rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ContainerCgroup } from '@flotilla/libcontainer';
-import { isErrno } from '@flotilla/linux';
+import { getpid, isErrno } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
+import { findShimRecord } from '../launcher/shim-record.ts';
 import type { Bundle } from './bundle.ts';
 import { removeLedger } from './output/ledger.ts';
 import { removeRecordedOutput } from './output/recorded-output.ts';
 import { fifoNames } from './streams/stdio.ts';
 import { execFolder } from './task/exec-files.ts';
 
-/** Removes the cgroup and the shim's folder. What is left is swept by the supervisor. */
+/** Whether a folder has this shim's name: it is the next run's, or another shim's, once it has not. */
+export function isOwn({ shimDir }: Bundle): boolean {
+  return findShimRecord(shimDir)?.pid === getpid();
+}
+
+/**
+ * Removes the cgroup and the shim's folder, unless they are another's by now: of the next run, or of a shim that has taken
+ * over. The shim's name goes first: killed after that it gets no successor, which would find half of a container, and what is
+ * left is swept by the supervisor.
+ */
 export function cleanUp({ shimDir }: Bundle, cgroup: ContainerCgroup | undefined, log: Logger): void {
+  const owner = findShimRecord(shimDir)?.pid ?? getpid();
+  if (owner !== getpid()) return;
+  rmSync(join(shimDir, 'shim.json'), { force: true });
   try {
     cgroup?.remove();
   } catch (error) {
@@ -18,7 +31,7 @@ export function cleanUp({ shimDir }: Bundle, cgroup: ContainerCgroup | undefined
   }
   removeRecordedOutput(shimDir);
   removeLedger(shimDir);
-  for (const name of [...fifoNames, 'shim.sock', 'shim.json', 'config.json', 'task.json']) {
+  for (const name of [...fifoNames, 'shim.sock', 'config.json', 'task.json']) {
     rmSync(join(shimDir, name), { force: true });
   }
   rmSync(join(shimDir, execFolder), { recursive: true, force: true });

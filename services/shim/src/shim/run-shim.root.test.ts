@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AttachRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { findExitRecord } from './exit-record.ts';
 import { ownNamespaces, ShimRig, type TaskPlan } from './testing/shim-rig.ts';
 
@@ -14,6 +16,10 @@ const SIGUSR1 = 10;
 const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
 const execProcess = (args: readonly string[]) =>
   JSON.stringify({ args, cwd: '/', user: { uid: 0, gid: 0 }, env: ['PATH=/bin'] });
+async function* attachOnly(): AsyncGenerator<AttachRequest> {
+  yield AttachRequest.fromPartial({ message: { $case: 'start', value: { stdout: true } } });
+  await new Promise(() => {});
+}
 const childrenOf = (pid: number) => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
 
 for (const forkMode of ['fork', 'spawn'] as const) {
@@ -37,6 +43,47 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.deepEqual(rig.cgroups(), []);
       await rig.ended();
       assert.equal(existsSync(`/proc/${task.shimPid}`), false);
+    });
+
+    test('removes its name first, and nothing of a folder that is another shim’s by now', async () => {
+      await using rig = new ShimRig(forkMode);
+      await rig.startSupervisor();
+      const task = await rig.launch(sh('exit 0'));
+      await task.run();
+      const removed: (string | null)[] = [];
+      const watcher = watch(task.shimDir, (_, name) => removed.push(name));
+      await task.client.deleteTask({});
+      for (let i = 0; i < 500 && removed.length < 3; i++) await sleep(10);
+      watcher.close();
+      assert.equal(removed[0], 'shim.json');
+      const other = await rig.launch(sh('exit 0'));
+      await other.run();
+      const path = join(other.shimDir, 'shim.json');
+      const record = JSON.parse(readFileSync(path, 'utf8'));
+      writeFileSync(path, JSON.stringify({ ...record, pid: process.pid }));
+      const files = readdirSync(other.shimDir);
+      await other.client.deleteTask({});
+      await rig.ended();
+      assert.deepEqual(readdirSync(other.shimDir), files);
+      assert.notDeepEqual(rig.cgroups(), []);
+      rmSync(other.shimDir, { recursive: true });
+    });
+
+    test('leaves the socket of the next run alone, though a client keeps it from leaving', {
+      skip: forkMode === 'spawn' && 'as by fork',
+    }, async () => {
+      await using rig = new ShimRig(forkMode);
+      // More pieces than client and server put aside, and less than a client may be behind.
+      const task = await rig.launch(sh('for i in $(seq 60); do seq 1 1000; sleep 0.02; done; echo end; sleep 60'));
+      const stuck = task.client.attach(attachOnly())[Symbol.asyncIterator]();
+      await stuck.next();
+      await task.start();
+      await task.logs('end\n');
+      await task.client.deleteTask({});
+      mkdirSync(task.shimDir);
+      await using _next = createServer().listen(join(task.shimDir, 'shim.sock'));
+      await rig.ended();
+      assert.ok(existsSync(join(task.shimDir, 'shim.sock')));
     });
 
     test('keeps the exit until a supervisor is there, and then reports it once', async () => {

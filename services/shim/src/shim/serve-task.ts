@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Starter } from '@flotilla/libcontainer';
 import { closeFd } from '@flotilla/linux';
 import { serve } from '@flotilla/rpc';
 import { watchAdoptedInit } from './adopt/watch-init.ts';
-import { cleanUp } from './clean-up.ts';
+import { cleanUp, isOwn } from './clean-up.ts';
 import type { Made } from './made.ts';
 import { HandOver } from './server/hand-over.ts';
 import { shimService } from './server/shim-service.ts';
@@ -21,6 +22,8 @@ import { Task, type TaskState } from './task/task.ts';
 
 /** How long clients may take to fetch what they were sent, once the task is over. */
 const farewellMs = 5_000;
+/** How long the last answers may take, when that cannot be waited for. */
+const flushMs = 50;
 /** How long a client that does not keep up may hold a container's output back, before it loses its place. */
 const patienceMs = 2_000;
 
@@ -53,6 +56,7 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
   };
   const onExit = (execId: string, exit: Exit) => void tellExecExit(execId, exit);
   const execs = new ExecTable({ init, shimDir, spec: bundle.spec, starter, reaper, onExit });
+  let isGone = false;
   const task: Task = new Task({
     bundle,
     init,
@@ -64,7 +68,12 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
     reporter,
     log,
     initial: adopted === undefined ? undefined : adoptedState(made),
-    cleanUp: () => cleanUp(bundle, init.cgroup, log),
+    cleanUp: () => {
+      if (!isOwn(bundle)) return;
+      isGone = true;
+      cleanUp(bundle, init.cgroup, log);
+      server.stopListening(); // before anybody is told: the name is the next run's then
+    },
     leave: () => void leave(),
   });
   const handOver = new HandOver({ init, task, streams, execs, reaper });
@@ -98,7 +107,8 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
     stopped.abort();
     reporter[Symbol.dispose]();
     oomWatch[Symbol.dispose]();
-    await server[Symbol.asyncDispose]();
+    if (isGone) await server[Symbol.asyncDispose]();
+    else await sleep(flushMs); // the name of its socket is another's: closed, it would be removed
     reaper.stop();
     execs[Symbol.dispose]();
     output[Symbol.dispose]();
