@@ -29,8 +29,16 @@ async function killedIn(world: FakeWorld, step: string, call: () => Promise<unkn
   world.step = original;
 }
 
-async function restarted(world: FakeWorld): Promise<Engine> {
+/** With `failures`, the shims fail so to release init, one call after the other. */
+async function restarted(world: FakeWorld, failures: readonly Error[] = []): Promise<Engine> {
   const engine = world.engine();
+  const { start } = engine.shims;
+  const left = [...failures];
+  engine.shims.start = async (...args) => {
+    const failure = left.shift();
+    if (failure !== undefined) throw failure;
+    return start.apply(engine.shims, args);
+  };
   reconcile(engine, engine.monitor, new AbortController().signal);
   do await sleep(5);
   while (engine.queue.size > 0);
@@ -133,6 +141,20 @@ for (const step of ['attach', 'launch', 'launched', 'start', 'started']) {
     assert.deepEqual(world.actions(), ['create', 'start']);
   });
 }
+
+test('killed in start, and the shim too, before init was released: another run is begun', async () => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const request = { config: aConfig(), name: 'one', idempotencyKey: '', bytes: Buffer.alloc(0) };
+  const { containerId } = await createContainer(engine, request);
+  await killedIn(world, 'launched', () => startContainer(engine, 'one'));
+  const lost = new FlotillaError('aborted', 'killed', { reason: 'SHIM_LOST' });
+  const dropped = new FlotillaError('unavailable', 'connection dropped', { reason: 'CONNECTION_LOST' });
+  const next = await restarted(world, [dropped, lost]);
+  assert.equal(next.repository.get(containerId)?.state, 'running');
+  assert.equal(next.repository.get(containerId)?.run, 2);
+  assert.deepEqual(world.actions(), ['create', 'start']);
+});
 
 test('killed in start, and the container has ended since: started and died, once each', async () => {
   using world = new FakeWorld();

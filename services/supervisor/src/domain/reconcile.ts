@@ -4,7 +4,7 @@ import type { Engine } from './engine.ts';
 import { removeQueued } from './remove-container.ts';
 import { openSandbox } from './sandbox.ts';
 import { scheduleRestart } from './schedule-restart.ts';
-import { runStart, saveRunning, startQueued } from './start-container.ts';
+import { beginAnew, hasNeverRun, release, runStart, saveRunning, startQueued } from './start-container.ts';
 import { finishStop } from './stop-container.ts';
 import { sweep } from './sweep.ts';
 import { recordExit, scheduleAftermath, wantsRemoval } from './task-exit.ts';
@@ -83,14 +83,8 @@ async function resumeStart(engine: Engine, containerId: string, run: number): Pr
   if (starting?.state !== 'starting' || starting.run !== run) return;
   const truth = engine.files.probe(containerId, run);
   switch (truth.kind) {
-    case 'alive': {
-      const { attached } = await openSandbox(engine, starting);
-      const task = { shimPid: truth.shimPid, initPid: truth.initPid, netnsPath: attached?.netnsPath ?? '' };
-      const started = await engine.shims.start(containerId, engine.waiters.announce(containerId, run));
-      const { endpoints = [], ports = [] } = attached ?? {};
-      saveRunning(engine, { ...starting, task, endpoints, ports }, started, []);
-      return;
-    }
+    case 'alive':
+      return goOnWithStart(engine, starting, truth);
     case 'exited': {
       const task = { shimPid: 0, initPid: 0, netnsPath: '' };
       const started = { initPid: 0, startedAtUnixNano: truth.exit.exitedAtUnixNano };
@@ -99,11 +93,34 @@ async function resumeStart(engine: Engine, containerId: string, run: number): Pr
       return;
     }
     case 'gone':
-      // Its failure is kept in the record, as it would have been told to the caller.
-      await runStart(engine, starting, []).catch((err: unknown) =>
-        engine.log.warn({ containerId, err }, 'a start that was found half done failed'),
-      );
+      await startAgain(engine, starting);
   }
+}
+
+/** Its shim was killed before init was released, perhaps: then another run is begun, as by the process before this one. */
+async function goOnWithStart(
+  engine: Engine,
+  starting: ContainerRecord,
+  { shimPid, initPid }: { readonly shimPid: number; readonly initPid: number },
+): Promise<void> {
+  const { containerId, run } = starting;
+  const { attached } = await openSandbox(engine, starting);
+  const task = { shimPid, initPid, netnsPath: attached?.netnsPath ?? '' };
+  const { endpoints = [], ports = [] } = attached ?? {};
+  try {
+    const started = await release(engine, containerId, engine.waiters.announce(containerId, run));
+    saveRunning(engine, { ...starting, task, endpoints, ports }, started, []);
+  } catch (error) {
+    if (!hasNeverRun(error)) throw error;
+    await startAgain(engine, await beginAnew(engine, starting));
+  }
+}
+
+/** Its failure is kept in the record, as it would have been told to the caller. */
+async function startAgain(engine: Engine, starting: ContainerRecord): Promise<void> {
+  await runStart(engine, starting, []).catch((err: unknown) =>
+    engine.log.warn({ containerId: starting.containerId, err }, 'a start that was found half done failed'),
+  );
 }
 
 async function resumePause(engine: Engine, containerId: string): Promise<void> {

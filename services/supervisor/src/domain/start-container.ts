@@ -103,7 +103,7 @@ export async function runStart(
 }
 
 /** Lets init go on. Idempotent, so a shim that takes over from one that was killed is asked again. */
-async function release({ shims }: Engine, containerId: string, expectedAttachments: number): Promise<Started> {
+export async function release({ shims }: Engine, containerId: string, expectedAttachments: number): Promise<Started> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await shims.start(containerId, expectedAttachments);
@@ -116,12 +116,13 @@ async function release({ shims }: Engine, containerId: string, expectedAttachmen
   }
 }
 
-function hasNeverRun(error: unknown): boolean {
+/** A start that failed so has run nothing: another run may be begun. */
+export function hasNeverRun(error: unknown): boolean {
   return ['SHIM_LOST', 'INIT_LOST', 'TASK_NOT_RUNNING'].some((reason) => hasReason(error, reason));
 }
 
 /** Under a new number: what is left of the other run, a record of its end perhaps, is not taken for this one's. */
-async function beginAnew(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
+export async function beginAnew(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
   const { containerId, run } = record;
   engine.leftovers.add(containerId);
   await takeDown(engine, containerId).catch((err: unknown) =>
