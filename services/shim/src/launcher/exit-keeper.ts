@@ -4,6 +4,7 @@ import { isErrno, nowUnixNano, type ProcessExit } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import { findExitRecord, writeExitRecord } from '../shim/exit-record.ts';
+import { hasRun } from '../shim/output/ledger.ts';
 import type { KeptContainer } from './kept-container.ts';
 import { wasOomKilled } from './oom-killed.ts';
 
@@ -14,6 +15,7 @@ export function keepExit({ task, init }: KeptContainer, log: Logger): void {
   const { containerId, run, shimDir } = task;
   const fields = { containerId, run: Number(run), initPid: init?.pid, ...describe(exit) };
   try {
+    if (!hasRun(shimDir, exit.exitCode)) return;
     const { stateDir, cgroupParent } = readTaskOptions(shimDir);
     if (findExitRecord(stateDir)?.run === run) return;
     writeExitRecord(stateDir, {

@@ -6,6 +6,7 @@ import { openOutput, openStaging, shimLogger } from '../make-container.ts';
 import { Ledger } from '../output/ledger.ts';
 import type { StreamEnds } from '../streams/stdio.ts';
 import { AdoptedInit } from './adopted-init.ts';
+import { hasStarted } from './has-started.ts';
 import { orphanedExecs } from './orphaned-execs.ts';
 import { takeOver } from './take-over.ts';
 
@@ -27,7 +28,10 @@ export async function adoptContainer({ bundle, kept, replaces }: AdoptOptions): 
   const init = new AdoptedInit(file, spec.linux?.cgroupsPath ?? '', kept.init);
   const ledger = new Ledger(shimDir);
   // Not started, it has no shim to wait for.
-  if (ledger.startedAtUnixNano === 0n) init.kill();
+  if (!(await hasStarted(init, shimDir, ledger))) {
+    ledger.recordNotStarted();
+    init.kill();
+  }
   const staging = kept.staging === undefined ? undefined : openStaging(kept.staging);
   const output = openOutput({ bundle, ledger, staging, log });
   // Those that are not handed over have ended by now.

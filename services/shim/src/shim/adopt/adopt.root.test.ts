@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findProcess, isErrno, setChildSubreaper, waitpid } from '@flotilla/linux';
 import { findExitRecord } from '../exit-record.ts';
+import { Ledger } from '../output/ledger.ts';
 import { ShimRig, type TaskPlan, type TestTask } from '../testing/shim-rig.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
@@ -206,6 +207,39 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       rig.releaseStdin(task.containerId);
       await client.sees('end\n');
       assert.equal(await task.wait(), 0);
+    });
+
+    test('a container whose shim was killed while it released init is given up, its end is none of a program', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('echo never'));
+      await killShim(task);
+      {
+        using ledger = new Ledger(task.shimDir);
+        ledger.recordStart(1n); // the last that it did
+      }
+      void reap(task.initPid);
+      task = await rig.adopt(task);
+      await assert.rejects(task.start(), (error: { reason: string }) =>
+        ['SHIM_LOST', 'TASK_NOT_RUNNING'].includes(error.reason),
+      );
+      assert.equal(findExitRecord(rig.stateDir(task.containerId)), undefined);
+    });
+
+    test('a container whose program ran though its shim could not write it down goes on', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('read x; exit 125', { options: { openStdin: true } }));
+      await task.start();
+      await killShim(task);
+      {
+        using ledger = new Ledger(task.shimDir);
+        ledger.recordStart(1n);
+      }
+      task = await rig.adopt(task);
+      await task.start();
+      task.attach({ stdin: true }).stdin('\n');
+      void reap(task.initPid);
+      assert.equal(await task.wait(), 125);
+      assert.equal(findExitRecord(rig.stateDir(task.containerId))?.exitCode, 125);
     });
 
     test('a container that was not started is given up', async () => {

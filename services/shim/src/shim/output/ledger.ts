@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { FlotillaError } from '@flotilla/errors';
+import { isErrno } from '@flotilla/linux';
 import type { LogPlace, LogStream } from '../logs/log-driver.ts';
 
 const fileName = 'ledger';
@@ -12,9 +13,15 @@ const streams: readonly LogStream[] = ['stdout', 'stderr'];
 const versionAt = 0;
 const stdinClosedAt = 1;
 const intentAt = 2;
+const releaseAt = 3;
 const startedAt = 8;
 const streamAt = { stdout: 16, stderr: 32 } as const;
 const intentFieldsAt = 48;
+
+/** How far the release of init is; 0 in ledgers of earlier releases, which do not say. */
+const releases = { underWay: 1, done: 2 } as const;
+/** Of an init that died without its shim before its program ran: libcontainer's own. */
+const neverRanExitCode = 125;
 
 /** How far a stream is logged. */
 export interface StreamPlace {
@@ -59,11 +66,30 @@ export class Ledger implements Disposable {
 
   /** When init was, or was about to be, released; 0 before. */
   get startedAtUnixNano(): bigint {
-    return this.#bytes.readBigInt64LE(startedAt);
+    return startOf(this.#bytes);
   }
 
+  /** Init was about to be released: whether it was, and whether its program runs, is not known. */
+  get isReleaseUnderWay(): boolean {
+    return this.#bytes[releaseAt] === releases.underWay;
+  }
+
+  /** Init is about to be released. */
   recordStart(atUnixNano: bigint): void {
-    this.#write((bytes) => bytes.writeBigInt64LE(atUnixNano, startedAt));
+    this.#write((bytes) => {
+      bytes.writeBigInt64LE(atUnixNano, startedAt);
+      bytes[releaseAt] = releases.underWay;
+    });
+  }
+
+  /** Init's program runs. */
+  recordReleased(): void {
+    this.#write((bytes) => bytes.writeUInt8(releases.done, releaseAt));
+  }
+
+  /** It was not released after all. */
+  recordNotStarted(): void {
+    this.recordStart(0n);
   }
 
   get isStdinClosed(): boolean {
@@ -136,4 +162,29 @@ export class Ledger implements Disposable {
 
 export function removeLedger(dir: string): void {
   rmSync(join(dir, fileName), { force: true });
+}
+
+/**
+ * Whether the program of an init that ended with this code after its shim was killed had run: a container that never ran is
+ * begun anew, and has no exit. True where nobody wrote down what was done.
+ */
+export function hasRun(dir: string, exitCode: number): boolean {
+  const bytes = Buffer.alloc(sizeBytes);
+  try {
+    const fd = openSync(join(dir, fileName), constants.O_RDONLY);
+    try {
+      if (readSync(fd, bytes, 0, sizeBytes, 0) < sizeBytes) return true;
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return true;
+    throw error;
+  }
+  if (startOf(bytes) === 0n) return false;
+  return bytes[releaseAt] !== releases.underWay || exitCode !== neverRanExitCode;
+}
+
+function startOf(bytes: Buffer): bigint {
+  return bytes.readBigInt64LE(startedAt);
 }

@@ -167,6 +167,7 @@ export class Task {
       leave();
       throw error;
     }
+    ledger.recordReleased();
     const startedAtUnixNano = nowUnixNano();
     this.#state = { name: 'running', startedAtUnixNano };
     return startedAtUnixNano;
@@ -184,7 +185,7 @@ export class Task {
     // A log daemon that hangs must not hold up whoever waits for the exit, having held up the output already.
     if (!(await output.settle(Math.max(shortestSettleMs, drainUntil - performance.now()))))
       log.error({}, 'the last of the output could not be logged and is lost');
-    this.#record(ended, signal);
+    if (this.startedAtUnixNano !== 0n) this.#record(ended, signal);
     reaper.reapInit();
     if (!this.#silent) await this.attachments.wait(this.#expectedAttachments, lateAttachmentMs);
     streams.finish(exit.exitCode);
