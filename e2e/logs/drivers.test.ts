@@ -47,7 +47,7 @@ function shimPid(id: string): number {
 }
 
 test('local: everything, the last lines, and following across rotations', async () => {
-  const id = await run('local', ['max-size=8k', 'max-file=50'], 'read x; seq 0 3999', '--interactive');
+  const id = await run('local', ['max-size=8k', 'max-file=50'], 'read x; seq 0 29999', '--interactive');
   const [command = '', ...args] = engine.commandWords('logs', '--follow', id);
   const follower = spawn(command, args, { env: engine.env, stdio: ['ignore', 'pipe', 'inherit'] });
   let followed = '';
@@ -57,10 +57,10 @@ test('local: everything, the last lines, and following across rotations', async 
   await engine.flotilla(['attach', id], { input: 'go\n' });
   assert.equal(await engine.ok('wait', id), '0');
   await waitFor('the follower ends', () => follower.exitCode !== null);
-  assert.deepEqual(numbersIn(followed), numbers(0, 4_000));
-  assert.deepEqual(numbersIn(await engine.ok('logs', id)), numbers(0, 4_000));
+  assert.deepEqual(numbersIn(followed), numbers(0, 30_000));
+  assert.deepEqual(numbersIn(await engine.ok('logs', id)), numbers(0, 30_000));
   for (const tail of [1, 1_500]) {
-    assert.deepEqual(numbersIn(await engine.ok('logs', '--tail', String(tail), id)), numbers(4_000 - tail, 4_000));
+    assert.deepEqual(numbersIn(await engine.ok('logs', '--tail', String(tail), id)), numbers(30_000 - tail, 30_000));
   }
   const folder = join(engine.folders.root, 'containers', id);
   assert.ok(statSync(join(folder, 'local.log.1')).size < 32_000);
