@@ -9,11 +9,15 @@ import { serve, takeTurn } from '@flotilla/rpc';
 import { checkSchema, Outbox, openDatabase } from '@flotilla/store';
 import { ContentStore } from './adapters/content-store.ts';
 import { ImageLoader } from './adapters/image-loader.ts';
+import { ImageRecorder } from './adapters/image-recorder.ts';
 import { ImageRemover } from './adapters/image-remover.ts';
 import { LayerStore } from './adapters/layer-store.ts';
 import { SnapshotStore } from './adapters/snapshot-store.ts';
 import { Volumes } from './adapters/volumes.ts';
 import { configSchema } from './config.ts';
+import { BlobDownloads } from './registry/blob-downloads.ts';
+import { ImagePuller } from './registry/image-puller.ts';
+import { registrySettings } from './registry/registry-settings.ts';
 import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
 import { volumeService } from './server/volume-service.ts';
@@ -48,20 +52,21 @@ const images = new ImageStore(database);
 const layers = new LayerStore(root, database, limits);
 const snapshots = new SnapshotStore(root, images, layers);
 const volumes = new Volumes(root, database, publisher, snapshots);
-const loader = new ImageLoader({
-  database,
-  images,
+const recorder = new ImageRecorder({ database, images, content, layers, publisher });
+const loader = new ImageLoader({ content, layers, recorder, architecture, maxBytes: config.loadMaxBytes });
+const puller = new ImagePuller({
   content,
   layers,
-  publisher,
-  architecture,
-  maxBytes: config.loadMaxBytes,
+  recorder,
+  downloads: new BlobDownloads(content),
+  settings: registrySettings(config, process.env),
+  host: { os: 'linux', architecture },
 });
-const remover = new ImageRemover({ database, images, snapshots, loader, publisher });
-loader.collect();
+const remover = new ImageRemover({ database, images, snapshots, recorder, publisher });
+recorder.collect();
 publisher.start();
 const implementations = [
-  imageService({ images, content, loader, remover, architecture }),
+  imageService({ images, content, loader, puller, remover, architecture }),
   volumeService(volumes),
   snapshotService(images, snapshots, volumes),
 ];

@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -45,6 +46,11 @@ export class ContentStore {
 
   has(digest: string): boolean {
     return existsSync(this.path(digest));
+  }
+
+  /** Bytes of a blob that is there. */
+  size(digest: string): number {
+    return statSync(this.path(digest)).size;
   }
 
   read(digest: string): Buffer {

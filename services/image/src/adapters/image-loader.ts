@@ -1,16 +1,12 @@
-import { hasReason } from '@flotilla/errors';
-import type { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
-import { familiarReference, parseReference } from '@flotilla/oci';
 import { type ImageConfigDocument, imageConfigSchema, mediaTypes } from '@flotilla/oci/image';
-import type { Database } from '@flotilla/store';
 import { chainIds } from '../domain/chain-id.ts';
 import { blobMissing } from '../domain/errors.ts';
 import { formatTime, type ImageRecord } from '../domain/image.ts';
-import type { ImageStore } from '../store/image-store.ts';
 import { toArchiveError } from '../unpack/layer-error.ts';
 import { type ContentStore, type Ingest, once } from './content-store.ts';
 import { type FoundImage, findImages } from './find-images.ts';
+import type { ImageRecorder } from './image-recorder.ts';
 import { layerMediaType } from './layer-media-type.ts';
 import type { LayerStore } from './layer-store.ts';
 import { readArchive } from './read-archive.ts';
@@ -26,11 +22,9 @@ export interface TransferOptions {
 }
 
 export interface ImageLoaderDependencies {
-  readonly database: Database;
-  readonly images: ImageStore;
   readonly content: ContentStore;
   readonly layers: LayerStore;
-  readonly publisher: EventPublisher;
+  readonly recorder: ImageRecorder;
   readonly architecture: string;
   readonly maxBytes: number;
 }
@@ -134,13 +128,13 @@ export class ImageLoader {
       for (const image of found) records.push(await this.#unpack(image, onProgress, signal));
       for (const { files } of found) for (const file of files) ingest.commit(file);
       content.flush();
-      this.#record(found, records, action);
+      this.#has.recorder.record(
+        records.map((image, position) => ({ image, references: found[position]!.references })),
+        action,
+      );
       return records;
     } catch (error) {
-      queueMicrotask(() => {
-        // A service that stops has closed its database; its next start collects.
-        if (!hasReason(signal.reason, 'SERVICE_STOPPING')) this.collect();
-      });
+      this.#has.recorder.collectSoon(signal);
       throw error;
     }
   }
@@ -179,32 +173,6 @@ export class ImageLoader {
       sizeBytes: layerSizes.reduce((sum, size) => sum + size, 0),
       config: image.config,
     };
-  }
-
-  #record(found: readonly FoundImage[], records: readonly ImageRecord[], action: 'load' | 'import'): void {
-    const { database, images, publisher } = this.#has;
-    database.transact(() => {
-      for (const [position, record] of records.entries()) {
-        const { references } = found[position]!;
-        images.add(record, references);
-        const [name] = references;
-        publisher.announce({
-          type: 'image',
-          action,
-          actorId: record.imageId,
-          attributes: name === undefined ? {} : { name: familiarReference(parseReference(name)) },
-          timeUnixNano: nowUnixNano(),
-        });
-      }
-    });
-  }
-
-  /** Removes blobs and layers that no image needs. */
-  collect(): void {
-    const { images, content, layers } = this.#has;
-    const all = images.list();
-    content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
-    layers.collect(new Set(all.flatMap((image) => image.chainIds)));
   }
 }
 

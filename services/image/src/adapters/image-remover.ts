@@ -6,14 +6,14 @@ import type { Database } from '@flotilla/store';
 import { imageInUse } from '../domain/errors.ts';
 import type { ImageRecord } from '../domain/image.ts';
 import type { ImageStore } from '../store/image-store.ts';
-import type { ImageLoader } from './image-loader.ts';
+import type { ImageRecorder } from './image-recorder.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface ImageRemoverDependencies {
   readonly database: Database;
   readonly images: ImageStore;
   readonly snapshots: SnapshotStore;
-  readonly loader: ImageLoader;
+  readonly recorder: ImageRecorder;
   readonly publisher: EventPublisher;
 }
 
@@ -39,19 +39,20 @@ export class ImageRemover {
    * while a container uses it, IMAGE_HAS_REFERENCES when there are several and `force` is not set.
    */
   remove(text: string, force: boolean): { untagged: string[]; deleted: string[] } {
-    const { database, images, snapshots, loader } = this.#has;
+    const { database, images, snapshots, recorder } = this.#has;
     const { image, reference } = images.resolve(text);
     const all = images.referencesOf(image.imageId);
     const byName = reference !== undefined && all.includes(reference);
-    const going = byName ? [reference] : all;
+    const going = byName ? withDigests(reference, all) : all;
+    const tags = all.filter(isTag);
     const deletes = going.length === all.length;
     const [user] = deletes ? snapshots.usersOf(image.imageId) : [];
     if (user !== undefined) throw imageInUse(text, user, 'a container uses it');
-    if (!byName && all.length > 1 && !force) {
+    if (!byName && tags.length > 1 && !force) {
       throw new FlotillaError(
         'failed_precondition',
-        `image ${text} has several references (${all.map(shown).join(', ')}); remove it by force, or remove them one by one`,
-        { reason: 'IMAGE_HAS_REFERENCES', metadata: { image: text, references: all.map(shown).join(',') } },
+        `image ${text} has several references (${tags.map(shown).join(', ')}); remove it by force, or remove them one by one`,
+        { reason: 'IMAGE_HAS_REFERENCES', metadata: { image: text, references: tags.map(shown).join(',') } },
       );
     }
     database.transact(() => {
@@ -63,7 +64,7 @@ export class ImageRemover {
       images.remove(image.imageId);
       this.#announce('delete', image.imageId, undefined);
     });
-    if (deletes) loader.collect();
+    if (deletes) recorder.collect();
     return { untagged: going.map(shown), deleted: deletes ? [image.imageId] : [] };
   }
 
@@ -76,6 +77,15 @@ export class ImageRemover {
       timeUnixNano: nowUnixNano(),
     });
   }
+}
+
+const isTag = (reference: string) => parseReference(reference).tag !== undefined;
+const nameOf = (reference: string) => `${parseReference(reference).domain}/${parseReference(reference).path}`;
+
+/** The last tag of a repository takes with it what says by which digest it was pulled from there. */
+function withDigests(reference: string, all: readonly string[]): string[] {
+  const ofSame = all.filter((one) => one !== reference && nameOf(one) === nameOf(reference));
+  return !isTag(reference) || ofSame.some(isTag) ? [reference] : [reference, ...ofSame];
 }
 
 function shown(reference: string): string {

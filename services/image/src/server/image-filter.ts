@@ -6,7 +6,7 @@ export function matchesReference(references: readonly string[], pattern: string)
   return references.some((reference) => {
     const parsed = parseReference(reference);
     const familiar = familiarReference(parsed);
-    const name = parsed.tag === undefined ? familiar : familiar.slice(0, -parsed.tag.length - 1);
+    const name = familiarReference({ domain: parsed.domain, path: parsed.path });
     return matchesGlob(familiar, pattern) || matchesGlob(name, pattern);
   });
 }

@@ -7,12 +7,15 @@ import {
   type ImportImageRequest,
   ImportImageResponse,
   LoadImagesResponse,
+  PullImageResponse,
+  RegistryAuth,
 } from '@flotilla/proto/flotilla/v1/image';
 import { type Implementation, implement } from '@flotilla/rpc';
 import type { ContentStore } from '../adapters/content-store.ts';
 import type { ImageLoader } from '../adapters/image-loader.ts';
 import type { ImageRemover } from '../adapters/image-remover.ts';
 import { type ImageRecord, parseTime } from '../domain/image.ts';
+import type { ImagePuller } from '../registry/image-puller.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { matchesLabels, matchesReference } from './image-filter.ts';
 import { configFromProto, imageToProto } from './to-proto.ts';
@@ -22,6 +25,7 @@ export interface ImageServiceDependencies {
   readonly images: ImageStore;
   readonly content: ContentStore;
   readonly loader: ImageLoader;
+  readonly puller: ImagePuller;
   readonly remover: ImageRemover;
   /** GOARCH of this host. */
   readonly architecture: string;
@@ -29,9 +33,20 @@ export interface ImageServiceDependencies {
 
 /** flotilla.v1.ImageService. */
 export function imageService(has: ImageServiceDependencies): Implementation {
-  const { images, content, loader, remover } = has;
+  const { images, content, loader, puller, remover } = has;
   const toProto = (image: ImageRecord) => imageToProto(image, images.referencesOf(image.imageId));
   return implement(ImageServiceService, {
+    async *pullImage({ reference, platform, auth }, { signal }) {
+      const credentials = RegistryAuth.fromPartial(auth ?? {});
+      const pulled = streamTransfer((onProgress) =>
+        puller.pull({ reference, platform, credentials, onProgress, signal }),
+      );
+      for await (const event of pulled) {
+        if ('progress' in event)
+          yield PullImageResponse.create({ event: { $case: 'progress', value: event.progress } });
+        else yield { event: { $case: 'image', value: toProto(event.result) } };
+      }
+    },
     async *loadImages(requests, { signal }) {
       const chunks = chunksOf(requests);
       for await (const event of streamTransfer((onProgress) => loader.load({ chunks, onProgress, signal }))) {

@@ -7,10 +7,16 @@ import type { VolumeRecord } from '../domain/volume.ts';
 
 export function imageToProto(image: ImageRecord, references: readonly string[]): Image {
   const { config } = image;
+  const names = references.map((reference) => parseReference(reference));
+  const [tagged, byDigest] = [
+    names.filter(({ tag }) => tag !== undefined),
+    names.filter(({ tag }) => tag === undefined),
+  ];
   return Image.fromPartial({
     imageId: image.imageId,
     manifestDigest: image.manifestDigest,
-    references: references.map((reference) => familiarReference(parseReference(reference))),
+    references: tagged.map(familiarReference),
+    digestReferences: byDigest.map(familiarReference),
     sizeBytes: BigInt(image.sizeBytes),
     createdAtUnixNano: parseTime(config.created),
     architecture: config.architecture,

@@ -78,6 +78,10 @@ export class ImageStore {
     if (/^sha256:[0-9a-f]+$/.test(text)) return undefined;
     const { digest, ...named } = parseReference(text, 'image');
     if (digest !== undefined) {
+      const { domain, path } = named;
+      const pulled = canonicalReference({ domain, path, digest });
+      const pulledId = this.#references.get(pulled);
+      if (pulledId !== undefined) return { image: this.get(pulledId), reference: pulled };
       const image = this.list().find((one) => digest === one.manifestDigest || digest === one.imageId);
       return image === undefined ? undefined : { image, reference: canonicalReference({ ...named, digest }) };
     }

@@ -1,0 +1,67 @@
+import { hasReason } from '@flotilla/errors';
+import type { EventPublisher } from '@flotilla/events';
+import { nowUnixNano } from '@flotilla/linux';
+import { familiarReference, parseReference } from '@flotilla/oci';
+import type { Database } from '@flotilla/store';
+import type { ImageRecord } from '../domain/image.ts';
+import type { ImageStore } from '../store/image-store.ts';
+import type { ContentStore } from './content-store.ts';
+import type { LayerStore } from './layer-store.ts';
+
+export interface ImageRecorderDependencies {
+  readonly database: Database;
+  readonly images: ImageStore;
+  readonly content: ContentStore;
+  readonly layers: LayerStore;
+  readonly publisher: EventPublisher;
+}
+
+/** An image whose blobs and layers are there, and its new names. */
+export interface NewImage {
+  readonly image: ImageRecord;
+  /** Canonical; the first is the one that the event tells. */
+  readonly references: readonly string[];
+}
+
+/** Makes images of what was brought in, and clears away what no image needs. */
+export class ImageRecorder {
+  readonly #has: ImageRecorderDependencies;
+
+  constructor(dependencies: ImageRecorderDependencies) {
+    this.#has = dependencies;
+  }
+
+  /** Images, references and events, in one transaction. */
+  record(found: readonly NewImage[], action: 'load' | 'import' | 'pull'): void {
+    const { database, images, publisher } = this.#has;
+    database.transact(() => {
+      for (const { image, references } of found) {
+        images.add(image, references);
+        const [name] = references;
+        publisher.announce({
+          type: 'image',
+          action,
+          actorId: image.imageId,
+          attributes: name === undefined ? {} : { name: familiarReference(parseReference(name)) },
+          timeUnixNano: nowUnixNano(),
+        });
+      }
+    });
+  }
+
+  /** Removes blobs and layers that no image needs. */
+  collect(): void {
+    const { images, content, layers } = this.#has;
+    const all = images.list();
+    content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
+    layers.collect(new Set(all.flatMap((image) => image.chainIds)));
+  }
+
+  /** The same after work that failed, once it has let go of what it held. */
+  collectSoon(signal: AbortSignal): void {
+    queueMicrotask(() => {
+      // A service that stops has closed its database; its next start collects.
+      if (!hasReason(signal.reason, 'SERVICE_STOPPING')) this.collect();
+    });
+  }
+}

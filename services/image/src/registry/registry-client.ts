@@ -1,0 +1,228 @@
+import type { IncomingMessage } from 'node:http';
+import { isDigest, type Reference, sha256Digest } from '@flotilla/oci';
+import { type Descriptor, mediaTypes } from '@flotilla/oci/image';
+import { Authorizer, anonymous, type Credentials } from './authorizer.ts';
+import { Backoff, parseRetryAfter } from './backoff.ts';
+import { parseChallenges } from './challenge.ts';
+import { type HttpAnswer, readBody, readErrorWords, sendFollowing } from './http-answer.ts';
+import { answerInvalid, contentMismatch, refusedByStatus, sizeMismatch, TransientError } from './registry-error.ts';
+import type { RegistrySettings } from './settings.ts';
+import { Transport } from './transport.ts';
+
+/** A document of the manifests' kind, as it came. */
+export interface FetchedDocument {
+  readonly bytes: Buffer;
+  readonly digest: string;
+  /** As the registry calls it, without parameters. */
+  readonly mediaType: string;
+}
+
+interface Endpoint {
+  readonly origin: string;
+  readonly authorizer: Authorizer;
+}
+
+/** Bytes of a manifest or an index (distribution-spec: registries need not take more). */
+const largestManifest = 4 << 20;
+const acceptManifests = [
+  mediaTypes.ociIndex,
+  mediaTypes.dockerManifestList,
+  mediaTypes.ociManifest,
+  mediaTypes.dockerManifest,
+].join(', ');
+const transientStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+export interface RegistryClientOptions {
+  readonly reference: Reference;
+  readonly credentials: Credentials;
+  readonly settings: RegistrySettings;
+}
+
+/** Reads from one repository: at its mirrors first, then at the registry itself (OCI distribution-spec 1.1, Docker's v2). */
+export class RegistryClient implements Disposable {
+  readonly #options: RegistryClientOptions;
+  readonly #host: string;
+  readonly #transport: Transport;
+  #endpoints: Promise<readonly Endpoint[]> | undefined;
+
+  constructor(options: RegistryClientOptions) {
+    this.#options = options;
+    const { domain } = options.reference;
+    this.#host = domain === 'docker.io' ? 'registry-1.docker.io' : domain;
+    this.#transport = new Transport(options.settings, this.#host);
+  }
+
+  /**
+   * A manifest or index, by tag or digest. MANIFEST_UNKNOWN, DIGEST_MISMATCH, REGISTRY_UNAUTHORIZED, REGISTRY_DENIED,
+   * REGISTRY_RATE_LIMITED, REGISTRY_UNAVAILABLE, REGISTRY_UNTRUSTED, REGISTRY_ANSWER_INVALID.
+   */
+  async getManifest(tagOrDigest: string, signal: AbortSignal): Promise<FetchedDocument> {
+    const backoff = new Backoff(this.#options.settings);
+    for (;;) {
+      try {
+        const headers = { accept: acceptManifests };
+        const path = `manifests/${tagOrDigest}`;
+        const answer = await this.#get({ path, what: `manifest ${tagOrDigest}`, headers, signal });
+        const bytes = await readBody(answer, largestManifest, `manifest ${tagOrDigest}`);
+        return checkManifest(answer, bytes, tagOrDigest);
+      } catch (error) {
+        await backoff.pause(error, signal);
+      }
+    }
+  }
+
+  /**
+   * A blob from a byte on; one try. The second is the byte that the answer really begins with, which is 0 where the registry
+   * knows no ranges. BLOB_UNKNOWN, BLOB_SIZE_MISMATCH, and as `getManifest`; TransientError for what may be tried again.
+   */
+  async openBlob(
+    { digest, size }: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<[IncomingMessage, number]> {
+    const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
+    const answer = await this.#get({ path: `blobs/${digest}`, what: `blob ${digest}`, headers, signal });
+    const { response, url, status } = answer;
+    try {
+      const start = status === 206 ? rangeStart(answer, offset, size) : 0;
+      const encoding = response.headers['content-encoding'] ?? 'identity';
+      if (encoding !== 'identity')
+        throw answerInvalid(url.host, `sends a blob with the encoding ${encoding.slice(0, 60)}`);
+      const length = response.headers['content-length'];
+      if (length !== undefined && Number(length) !== size - start)
+        throw sizeMismatch(digest, size, String(start + Number(length)));
+      return [response, start];
+    } catch (error) {
+      response.destroy();
+      throw error;
+    }
+  }
+
+  /** Where the blob would come from, in errors. */
+  get host(): string {
+    return this.#host;
+  }
+
+  /** Keeps the connections beyond the end of the pull. */
+  retain(): Disposable {
+    return this.#transport.retain();
+  }
+
+  [Symbol.dispose](): void {
+    this.#transport[Symbol.dispose]();
+  }
+
+  /** Asks one place after the other; what the last one says counts. */
+  async #get(request: GetRequest): Promise<HttpAnswer> {
+    const { signal } = request;
+    this.#endpoints ??= this.#findEndpoints(signal);
+    const endpoints = await this.#endpoints.catch((error: unknown) => {
+      this.#endpoints = undefined;
+      throw error;
+    });
+    for (const endpoint of endpoints.slice(0, -1)) {
+      try {
+        return await this.#getFrom(endpoint, request);
+      } catch {
+        signal.throwIfAborted();
+      }
+    }
+    return await this.#getFrom(endpoints.at(-1)!, request);
+  }
+
+  async #getFrom({ origin, authorizer }: Endpoint, { path, what, headers, signal }: GetRequest): Promise<HttpAnswer> {
+    const url = new URL(`${origin}/v2/${this.#options.reference.path}/${path}`);
+    for (let challenged = false; ; challenged = true) {
+      const authorization = await authorizer.header(signal);
+      const answer = await this.#send(
+        { method: 'GET', url, headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) } },
+        signal,
+      );
+      const { status, response } = answer;
+      if (status === 200 || (status === 206 && headers.range !== undefined)) return answer;
+      // Only the registry itself may ask who we are, not where it sends us.
+      if (status === 401 && !challenged && answer.url.origin === url.origin) {
+        response.destroy();
+        await authorizer.answer(
+          parseChallenges(response.headersDistinct['www-authenticate'] ?? []),
+          authorization,
+          signal,
+        );
+        continue;
+      }
+      const lasting = refusedByStatus(url.host, what, status, await readErrorWords(answer));
+      if (!transientStatuses.has(status)) throw lasting;
+      throw new TransientError(lasting, parseRetryAfter(response.headers['retry-after'], Date.now()));
+    }
+  }
+
+  #send(request: Omit<Parameters<Transport['send']>[0], 'signal'>, signal: AbortSignal): Promise<HttpAnswer> {
+    return sendFollowing(this.#transport, { ...request, signal }, (host) => this.#options.settings.insecure.has(host));
+  }
+
+  async #findEndpoints(signal: AbortSignal): Promise<readonly Endpoint[]> {
+    const { settings, reference, credentials } = this.#options;
+    const mirrors = settings.mirrors.filter(({ domain }) => domain === reference.domain);
+    const endpoint = (origin: string, who: Credentials): Endpoint => {
+      const authorizer = new Authorizer({
+        host: new URL(origin).host,
+        credentials: who,
+        scope: `repository:${reference.path}:pull`,
+        send: (request, abort) => this.#send(request, abort),
+        mayBePlain: (host) => settings.insecure.has(host),
+      });
+      return { origin, authorizer };
+    };
+    // A password is for the registry that it was given for.
+    return [
+      ...mirrors.map(({ origin }) => endpoint(origin, anonymous)),
+      endpoint(await this.#findOrigin(signal), credentials),
+    ];
+  }
+
+  /** An insecure registry speaks TLS, or else it does not. */
+  async #findOrigin(signal: AbortSignal): Promise<string> {
+    const secure = `https://${this.#host}`;
+    if (!this.#options.settings.insecure.has(this.#host)) return secure;
+    try {
+      const { response } = await this.#send({ method: 'GET', url: new URL(`${secure}/v2/`), headers: {} }, signal);
+      response.destroy();
+      return secure;
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error;
+      return `http://${this.#host}`;
+    }
+  }
+}
+
+interface GetRequest {
+  readonly path: string;
+  readonly what: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+function checkManifest({ response, url }: HttpAnswer, bytes: Buffer, tagOrDigest: string): FetchedDocument {
+  const digest = sha256Digest(bytes);
+  const announced = response.headers['docker-content-digest'];
+  const expected = isDigest(tagOrDigest) ? tagOrDigest : announced;
+  if (typeof expected === 'string' && isDigest(expected) && expected !== digest) {
+    throw contentMismatch(`manifest ${tagOrDigest}`, expected, digest);
+  }
+  const mediaType = (response.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
+  if (mediaType === 'text/html') throw answerInvalid(url.host, `sends an HTML page as manifest ${tagOrDigest}`);
+  return { bytes, digest, mediaType };
+}
+
+/** `bytes 10-99/100` (RFC 9110, 14.4). */
+function rangeStart({ response, url }: HttpAnswer, offset: number, size: number): number {
+  const text = response.headers['content-range'] ?? '';
+  const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text);
+  if (match === null || Number(match[1]) !== offset || (match[3] !== '*' && Number(match[3]) !== size)) {
+    throw answerInvalid(
+      url.host,
+      `sends ${JSON.stringify(text.slice(0, 100))} when asked for bytes ${offset}- of ${size}`,
+    );
+  }
+  return offset;
+}

@@ -1,0 +1,127 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { createSecureContext } from 'node:tls';
+import { FlotillaError } from '@flotilla/errors';
+import { isLoopback } from './insecure-hosts.ts';
+import { TransientError, unavailable, untrusted } from './registry-error.ts';
+import type { RegistrySettings } from './settings.ts';
+import { readHostCertificates, systemAuthorities } from './trust.ts';
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Connections of one pull: kept open between requests, each with the certificates and the proxy that its host needs. Follows
+ * nothing, repeats nothing.
+ */
+export class Transport implements Disposable {
+  readonly #agents = new Map<string, HttpAgent>();
+  readonly #settings: RegistrySettings;
+  readonly #registryHost: string;
+  #users = 1;
+
+  constructor(settings: RegistrySettings, registryHost: string) {
+    this.#settings = settings;
+    this.#registryHost = registryHost;
+  }
+
+  /** The answer's head; its body is to be read or destroyed. TransientError, REGISTRY_UNTRUSTED. */
+  async send({ method, url, headers, body, signal }: HttpRequest): Promise<IncomingMessage> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = send(url, {
+      method,
+      agent: this.#agentFor(url),
+      headers: { 'user-agent': 'flotilla', 'accept-encoding': 'identity', ...headers },
+      signal,
+    });
+    const { stallMs } = this.#settings;
+    let response: IncomingMessage | undefined;
+    request.setTimeout(stallMs, () => {
+      (response ?? request).destroy(new Error(`no byte came for ${stallMs} ms`));
+    });
+    request.once('response', (answer) => {
+      response = answer;
+      resolve(answer);
+    });
+    // Later ones are the answer's, which whoever reads it hears.
+    request.on('error', reject);
+    request.end(body);
+    try {
+      return await promise;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw connectionError(url.host, error);
+    }
+  }
+
+  /** Keeps the connections while a download goes on that others wait for, too. */
+  retain(): Disposable {
+    this.#users++;
+    return { [Symbol.dispose]: () => this[Symbol.dispose]() };
+  }
+
+  [Symbol.dispose](): void {
+    if (--this.#users > 0) return;
+    for (const agent of this.#agents.values()) agent.destroy();
+    this.#agents.clear();
+  }
+
+  #agentFor(url: URL): HttpAgent {
+    const known = this.#agents.get(url.origin);
+    if (known !== undefined) return known;
+    const { proxyEnv, stallMs } = this.#settings;
+    // A proxy is of no use for this host itself, and Docker never asks one.
+    const options = { keepAlive: true, timeout: stallMs, ...(isLoopback(url.hostname) ? {} : { proxyEnv }) };
+    const agent =
+      url.protocol === 'https:' ? new HttpsAgent({ ...options, ...this.#tls(url) }) : new HttpAgent(options);
+    this.#agents.set(url.origin, agent);
+    return agent;
+  }
+
+  #tls(url: URL) {
+    const { insecure, certificateFolders } = this.#settings;
+    if (insecure.has(url.host) && !this.#hasAuthority(url.host)) return { rejectUnauthorized: false };
+    const { ca, ...own } = readHostCertificates(certificateFolders, url.host);
+    // Storage that a registry sends us to is trusted as the registry is, but our own certificate is not for it.
+    const registrys =
+      url.host === this.#registryHost ? [] : readHostCertificates(certificateFolders, this.#registryHost).ca;
+    try {
+      return { secureContext: createSecureContext({ ca: [...systemAuthorities(), ...ca, ...registrys], ...own }) };
+    } catch (cause) {
+      throw new FlotillaError(
+        'failed_precondition',
+        `a certificate for ${url.host} is not valid: ${(cause as Error).message}`,
+        {
+          reason: 'INVALID_FILE',
+          metadata: { host: url.host },
+          cause,
+        },
+      );
+    }
+  }
+
+  /** On loopback, a host whose authority was given is held to it. */
+  #hasAuthority(host: string): boolean {
+    return readHostCertificates(this.#settings.certificateFolders, host).ca.length > 0;
+  }
+}
+
+/** What a connection that failed, or broke, means. */
+export function connectionError(host: string, error: unknown): Error {
+  if (error instanceof FlotillaError || error instanceof TransientError) return error;
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  if (certificateProblems.test(code)) return untrusted(host, message.split(';', 1)[0] ?? '', error);
+  const problem = code === 'ECONNRESET' ? 'closed the connection' : `cannot be reached (${message || code})`;
+  return new TransientError(unavailable(host, problem, error));
+}
+
+/** X509_verify_cert_error_string(3) and Node's own. */
+const certificateProblems =
+  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF|DECRYPT)|CRL_|ERR_TLS_CERT_|INVALID_(CA|PURPOSE)|HOSTNAME_MISMATCH)/;
