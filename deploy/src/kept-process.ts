@@ -8,6 +8,7 @@ import type { Notice } from './notify-server.ts';
 import { endProcess, findRecordedProcess, forgetProcess, promoteRecord } from './process-record.ts';
 import type { Release } from './release.ts';
 import { type Ended, RunningProcess } from './running-process.ts';
+import { Standby } from './standby.ts';
 
 /** How a process is started. */
 export interface ProcessPlan {
@@ -34,6 +35,14 @@ const settledMs = 2_000;
 /** SIGKILL is never a process's own doing, and what kills it once in a while is to find it at work. */
 const longestPauseAfterKillMs = 200;
 
+interface HowToStart {
+  /** Name of its record. */
+  readonly record: string;
+  readonly standby?: Standby | undefined;
+  /** There was one before: somebody may wait for it. */
+  readonly isAgain: boolean;
+}
+
 interface EndedRun {
   readonly how: Ended;
   readonly wasReady: boolean;
@@ -56,6 +65,7 @@ export class KeptProcess {
   #loop: Promise<void> | undefined;
   #current: RunningProcess | undefined;
   #candidate: RunningProcess | undefined;
+  #standby: Standby | undefined;
   #change: PromiseWithResolvers<RunningProcess | undefined> | undefined;
   #lastWords = '';
 
@@ -132,10 +142,35 @@ export class KeptProcess {
     this.#change = Promise.withResolvers();
   }
 
-  /** Starts a process of a release beside the current one, or after its end. */
-  async startCandidate(release: Release): Promise<RunningProcess> {
-    this.#candidate = await this.#start(release, `${this.name}.next`);
+  /** Starts a process of a release beside the current one, or after its end. One on standby serves once it has its turn. */
+  async startCandidate(release: Release, isOnStandby = false): Promise<RunningProcess> {
+    const standby = isOnStandby ? new Standby() : undefined;
+    try {
+      this.#candidate = await this.#start(release, { record: `${this.name}.next`, standby, isAgain: true });
+    } catch (error) {
+      standby?.[Symbol.dispose]();
+      throw error;
+    } finally {
+      if (standby !== undefined) closeFd(standby.passedFd);
+    }
+    this.#standby = standby;
     return this.#candidate;
+  }
+
+  /** Gives the candidate its turn, and what is stored. That it has ended shows when its health is asked for. */
+  async giveTurn(): Promise<void> {
+    try {
+      await this.#standby?.give(this.store.all);
+    } catch (err) {
+      this.#log.warn({ process: this.name, err }, 'process on standby could not be given its turn');
+    } finally {
+      this.#closeStandby();
+    }
+  }
+
+  #closeStandby(): void {
+    this.#standby?.[Symbol.dispose]();
+    this.#standby = undefined;
   }
 
   /** Ends the candidate. */
@@ -144,6 +179,7 @@ export class KeptProcess {
     if (candidate === undefined) return;
     await endProcess(candidate.seen, 0);
     await candidate.exited;
+    this.#closeStandby();
     this.plan.drainNotices?.();
     this.#lastWords = candidate.status || this.#lastWords;
     this.#candidate = undefined;
@@ -174,9 +210,9 @@ export class KeptProcess {
   async #keep(): Promise<void> {
     let pauseMs = 0;
     let next = this.#adopt();
-    while (!this.#stopping.signal.aborted) {
+    for (let isAgain = false; !this.#stopping.signal.aborted; isAgain = true) {
       const startedAt = Date.now();
-      const ended = await this.#run(next);
+      const ended = await this.#run(next, isAgain);
       if (this.#stopping.signal.aborted) return;
       next = await this.#change?.promise;
       if (next !== undefined || ended === undefined) continue;
@@ -190,10 +226,10 @@ export class KeptProcess {
   }
 
   /** Runs one to its end, started now unless it is given. Undefined when an upgrade had asked it to end. */
-  async #run(given: RunningProcess | undefined): Promise<EndedRun | undefined> {
+  async #run(given: RunningProcess | undefined, isAgain: boolean): Promise<EndedRun | undefined> {
     let how: Ended;
     try {
-      this.#current = given ?? (await this.#start(this.release, this.name));
+      this.#current = given ?? (await this.#start(this.release, { record: this.name, isAgain }));
       // A stop that came before it was there did not find it.
       if (this.#stopping.signal.aborted) await endProcess(this.#current.seen, 1_000);
       how = await this.#current.exited;
@@ -207,11 +243,13 @@ export class KeptProcess {
     return this.#change === undefined ? { how, wasReady } : undefined;
   }
 
-  async #start(release: Release, record: string): Promise<RunningProcess> {
-    const { env, logFd, socketFd, prepare } = this.plan;
+  async #start(release: Release, { record, standby, isAgain }: HowToStart): Promise<RunningProcess> {
+    const { logFd, socketFd, prepare } = this.plan;
     await prepare?.();
     const { command, args } = this.plan.command(release);
-    const passed = socketFd === undefined ? [] : [{ name: this.name, fd: socketFd }, ...this.store.all];
+    const stored = standby === undefined ? this.store.all : [{ name: 'standby', fd: standby.passedFd }];
+    const passed = socketFd === undefined ? [] : [{ name: this.name, fd: socketFd }, ...stored];
+    const env = isAgain ? { ...this.plan.env, FLOTILLA_STARTED_AGAIN: '1' } : this.plan.env;
     const files = [this.#files.pidFile(record), this.#files.startFile(record)] as const;
     const started = RunningProcess.start({ release, command, args, env, logFd, passed, record: files });
     this.#log.info({ process: this.name, childPid: started.pid, releaseDir: release.dir }, 'process started');

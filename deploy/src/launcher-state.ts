@@ -3,12 +3,32 @@ import { LauncherReply, LauncherRequest } from '@flotilla/proto/flotilla/launche
 
 /** Process id of the launcher that answers on a socket. Rejects when none does in time. */
 export async function askLauncherPid(socketPath: string, deadlineMs: number): Promise<number> {
-  const request = LauncherRequest.encode({ request: { $case: 'state', value: {} } }).finish();
-  // Both messages are short, so that their lengths are varints of one byte, or two.
-  const answer = await exchange(socketPath, Buffer.concat([Buffer.of(request.length), request]), deadlineMs);
-  const { reply } = LauncherReply.decode(answer.subarray((answer[0] ?? 0) < 0x80 ? 1 : 2));
+  const reply = await ask(socketPath, { $case: 'state', value: {} }, deadlineMs);
   if (reply?.$case !== 'state') throw new Error('the launcher answered something else');
   return reply.value.pid;
+}
+
+/**
+ * Has the launcher finish what it does, while those who ask queue for the next one, and leave. Resolves when it is about to
+ * leave; false when it does not know how, or took too long.
+ */
+export async function drainLauncher(socketPath: string, deadlineMs: number): Promise<boolean> {
+  try {
+    return (await ask(socketPath, { $case: 'drain', value: {} }, deadlineMs))?.$case === 'drain';
+  } catch {
+    return false;
+  }
+}
+
+async function ask(
+  socketPath: string,
+  request: LauncherRequest['request'],
+  deadlineMs: number,
+): Promise<LauncherReply['reply']> {
+  const bytes = LauncherRequest.encode({ request }).finish();
+  // Both messages are short, so that their lengths are varints of one byte, or two.
+  const answer = await exchange(socketPath, Buffer.concat([Buffer.of(bytes.length), bytes]), deadlineMs);
+  return LauncherReply.decode(answer.subarray((answer[0] ?? 0) < 0x80 ? 1 : 2)).reply;
 }
 
 /** Sends all, and gives all that comes until the other side closes. */

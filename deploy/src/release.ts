@@ -7,9 +7,10 @@ import { type ServiceName, serviceNames } from './services.ts';
 /**
  * How a new process takes the place of an old one. `lock`: it loads, then waits for a lock that the old one holds until it
  * has ended. `share`: both may serve for a while. `rehearse`: it is tried out without work first, then started when
- * the old one has ended. `restart`: it is started when the old one has ended.
+ * the old one has ended. `restart`: it is started when the old one has ended. `standby`: it does all that it can before it
+ * serves, and then waits until it is given its turn (Standby).
  */
-export type Handover = 'lock' | 'share' | 'rehearse' | 'restart';
+export type Handover = 'lock' | 'share' | 'rehearse' | 'restart' | 'standby';
 
 /** How a release starts one of its services. */
 export interface ServiceProgram {
@@ -19,6 +20,8 @@ export interface ServiceProgram {
   /** Flags of Node.js itself. */
   readonly nodeFlags: readonly string[];
   readonly handover: Handover;
+  /** What keepers that know more can do instead of `handover`. */
+  readonly betterHandover?: Handover;
 }
 
 /** A release on this host: a checkout with its packages. */

@@ -1,7 +1,8 @@
-import type { Paths } from '@flotilla/config';
+import { type Paths, socketPath } from '@flotilla/config';
 import type { UpgradeStage } from '@flotilla/proto/flotilla/keeper/v1/keeper';
 import { findIllness } from './health.ts';
 import type { KeptProcess } from './kept-process.ts';
+import { drainLauncher } from './launcher-state.ts';
 import { endProcess } from './process-record.ts';
 import { rehearse } from './rehearse.ts';
 import type { Handover, Release } from './release.ts';
@@ -36,12 +37,13 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
   kept.beginChange();
   try {
     tell({ stage: 'UPGRADE_STAGE_LOADING', message: `${kept.name} of ${target.dir} (${target.version}) loads` });
-    const refused = await prepare(options, handoverOf(kept, target));
+    const handover = handoverOf(kept, target);
+    const refused = await prepare(options, handover);
     if (refused !== undefined) {
       await kept.dropCandidate();
       return tell({ stage: 'UPGRADE_STAGE_REFUSED', message: `${refused}; the old one goes on` });
     }
-    await swap(options);
+    await swap(options, handover);
   } finally {
     kept.endChange();
   }
@@ -49,9 +51,9 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
 
 /** Both releases must know how: a process of an old one holds no lock. */
 function handoverOf({ name, release }: KeptProcess, target: Release): Handover {
-  const [from, to] = [release, target].map(
-    ({ services }) => services.find((one) => one.name === name)?.handover ?? 'restart',
-  );
+  const [before, after] = [release, target].map(({ services }) => services.find((one) => one.name === name));
+  if (after?.betterHandover === 'standby') return 'standby';
+  const [from, to] = [before, after].map((one) => one?.handover ?? 'restart');
   return to === 'rehearse' || from === to ? (to ?? 'restart') : 'restart';
 }
 
@@ -63,13 +65,13 @@ async function prepare({ kept, target, limits }: UpgradeOptions, handover: Hando
   if (handover === 'rehearse') return rehearse({ command, args, env: kept.plan.env, logFd: kept.plan.logFd, loadMs });
   let candidate: RunningProcess;
   try {
-    candidate = await kept.startCandidate(target);
+    candidate = await kept.startCandidate(target, handover === 'standby');
   } catch (error) {
     return `it cannot be started: ${(error as Error).message}`;
   }
   const { promise: late, resolve } = Promise.withResolvers<string>();
   const timer = setTimeout(() => resolve(`it did not load within ${loadMs / 1000} s`), loadMs);
-  const until = handover === 'lock' ? candidate.loaded : candidate.ready;
+  const until = handover === 'share' ? candidate.ready : candidate.loaded;
   try {
     return await Promise.race([
       until.then(() => undefined),
@@ -82,16 +84,22 @@ async function prepare({ kept, target, limits }: UpgradeOptions, handover: Hando
 }
 
 /** The old one ends, the new one takes over, or the old release comes back. */
-async function swap({ paths, kept, target, tell, limits = usualLimits }: UpgradeOptions): Promise<void> {
+async function swap(
+  { paths, kept, target, tell, limits = usualLimits }: UpgradeOptions,
+  handover: Handover,
+): Promise<void> {
   const name = kept.name as ServiceName | 'nats';
   const old = kept.current;
   if (old !== undefined && !old.hasEnded) {
     tell({ stage: 'UPGRADE_STAGE_DRAINING', message: `${name} finishes its calls`, pid: old.pid });
+    // The launcher has no event loop that a signal could reach in the middle of its work.
+    if (name === 'launcher') await drainLauncher(socketPath(paths, name), limits.drainMs);
     await endProcess(old.seen, limits.drainMs);
     await old.exited;
   }
   kept.plan.drainNotices?.();
   tell({ stage: 'UPGRADE_STAGE_STARTING', message: `${name} takes over`, pid: kept.candidate?.pid ?? 0 });
+  if (handover === 'standby') await kept.giveTurn();
   const taken = await takeOver(paths, kept, target, limits.healthyMs);
   if (taken.illness === undefined) {
     kept.promoteCandidate();

@@ -18,6 +18,7 @@ const cSetsockopt = libc.func('int setsockopt(int fd, int level, int name, void 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
+const SOCK_SEQPACKET = 5;
 const SOL_SOCKET = 1;
 const SO_PASSCRED = 16;
 const SO_PEERCRED = 17;
@@ -47,10 +48,10 @@ export function unixDatagramSocket(): number {
   return fd;
 }
 
-/** socketpair(2) of unix stream sockets, close-on-exec. */
-export function unixSocketPair(): readonly [number, number] {
+/** socketpair(2) of unix sockets, of streams or of whole messages that end with the other side, close-on-exec. */
+export function unixSocketPair({ packets = false } = {}): readonly [number, number] {
   const fds = new Int32Array(2);
-  check(cSocketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, fds), 'socketpair');
+  check(cSocketpair(AF_UNIX, (packets ? SOCK_SEQPACKET : SOCK_STREAM) | O_CLOEXEC, 0, fds), 'socketpair');
   return [fds[0]!, fds[1]!];
 }
 

@@ -19,20 +19,33 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #connections = new Map<number, Connection>();
+  #isListening = true;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
   }
 
   get pollFds(): readonly PollFd[] {
-    const listening = this.#connections.size < mostConnections ? [{ fd: this.#options.listenFd, events: POLLIN }] : [];
+    const { listenFd } = this.#options;
+    const isOpen = this.#isListening && this.#connections.size < mostConnections;
+    const listening = isOpen ? [{ fd: listenFd, events: POLLIN }] : [];
     return [...listening, ...[...this.#connections.values()].map(({ fd, events }) => ({ fd, events }))];
+  }
+
+  /** Those who come from now on wait for the next launcher. */
+  stopListening(): void {
+    this.#isListening = false;
+  }
+
+  /** Whether nobody else is being served, nor has connected and is about to ask. */
+  isAlone(connection: Connection): boolean {
+    return [...this.#connections.values()].every((one) => one === connection || one.isOver);
   }
 
   /** Goes on with those that are ready, and takes in new ones. */
   advance(ready: ReadonlyMap<number, number>): void {
     for (const connection of [...this.#connections.values()]) if (ready.has(connection.fd)) this.#converse(connection);
-    if (ready.has(this.#options.listenFd)) this.#accept();
+    if (this.#isListening && ready.has(this.#options.listenFd)) this.#accept();
     this.#dropFinished();
   }
 
@@ -43,7 +56,7 @@ export class Connections {
       this.#connections.set(fd, connection);
       if (connection.isTrusted()) this.#converse(connection);
       else refuse(connection);
-      if (this.#connections.size >= mostConnections) return;
+      if (!this.#isListening || this.#connections.size >= mostConnections) return;
     }
   }
 

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import { type ChildExit, ExitFiles, type PollFd, poll } from '@flotilla/linux';
+import { type ChildExit, ExitFiles, exitNow, type PollFd, poll } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import {
   type CloseStdinRequest,
@@ -53,7 +53,9 @@ export class LauncherLoop {
   readonly #table: ContainerTable;
   readonly #launches: Launches;
   readonly #connections: Connections;
-  readonly #template: WatchedProcess | undefined;
+  #template: WatchedProcess | undefined;
+  /** Who wants this launcher to make way. */
+  #drained: Connection | undefined;
 
   /** Takes up what an earlier launcher had. */
   constructor({ passed, starter, log, shimsDir, exitsDir, launchTimeoutMs }: LauncherLoopOptions) {
@@ -62,7 +64,7 @@ export class LauncherLoop {
     const onStrayEnd = (exit: ChildExit): void => this.#table.strayEnded(exit);
     const processes = new Processes(onStrayEnd);
     this.#processes = processes;
-    if (starter.templatePid !== undefined) this.#template = processes.addChild(starter.templatePid);
+    this.#watchTemplate();
     const store = new FdStore(passed.notifyAddress, log);
     this.#store = store;
     const isUnderWay = (containerId: string): boolean => this.#launches.find(containerId) !== undefined;
@@ -85,13 +87,21 @@ export class LauncherLoop {
 
   #turn(): void {
     const ready = this.#waitForReady();
+    if (this.#starter.advance(ready)) this.#watchTemplate();
     // Answers of shims before their ends: one may answer and leave in the same moment.
     this.#launches.advance(ready);
     this.#takeNoticeOfEnds(ready);
     this.#launches.killLate();
     this.#connections.advance(ready);
-    this.#adoptDue();
+    if (this.#drained === undefined) this.#adoptDue();
     this.#store.flush();
+    this.#leaveIfDrained();
+  }
+
+  /** The one before ends by itself. */
+  #watchTemplate(): void {
+    const { templatePid } = this.#starter;
+    if (templatePid !== undefined) this.#template = this.#processes.addChild(templatePid);
   }
 
   /** What poll(2) says of each that has something, by descriptor; nothing when something is due. */
@@ -101,6 +111,7 @@ export class LauncherLoop {
       ...this.#launches.pollFds,
       ...this.#processes.pollFds,
       ...this.#store.pollFds,
+      ...this.#starter.pollFds,
     ];
     const flags = poll(watched, this.#pollTimeoutMs());
     return new Map(watched.flatMap(({ fd }, i) => (flags[i] === 0 ? [] : [[fd, flags[i]!]])));
@@ -142,6 +153,20 @@ export class LauncherLoop {
     return this.#launches.start({ ...container.task, requestId, adopt: true, replaces }, container.fds, shimPid);
   }
 
+  /** Others queue at the socket; what is under way comes to its end. */
+  #drain(connection: Connection): void {
+    this.#drained = connection;
+    this.#connections.stopListening();
+  }
+
+  #leaveIfDrained(): void {
+    if (this.#drained === undefined || !this.#launches.isEmpty || this.#store.pollFds.length > 0) return;
+    if (!this.#connections.isAlone(this.#drained)) return;
+    this.#log.info({ shims: this.#table.served }, 'makes way for another launcher');
+    this.#drained.reply(LauncherReply.create({ reply: { $case: 'drain', value: {} } }));
+    exitNow(0);
+  }
+
   #answer(connection: Connection, { request }: LauncherRequest): void {
     switch (request?.$case) {
       case 'launch':
@@ -153,11 +178,14 @@ export class LauncherLoop {
       case 'closeStdin':
         connection.reply(this.#closeStdin(request.value));
         break;
+      case 'drain':
+        this.#drain(connection);
+        break;
       case 'state':
         connection.reply(this.#state());
         break;
       default:
-        throw invalidField('request', 'launch, replace, close_stdin or state');
+        throw invalidField('request', 'launch, replace, close_stdin, drain or state');
     }
   }
 

@@ -41,6 +41,10 @@ export class Launches {
     this.#options = options;
   }
 
+  get isEmpty(): boolean {
+    return this.#launches.size === 0;
+  }
+
   get pollFds(): readonly PollFd[] {
     return [...this.#launches].map(({ readyFd }) => ({ fd: readyFd, events: POLLIN }));
   }

@@ -10,9 +10,14 @@ export interface PassedDescriptors {
   readonly listenFd: number;
   /** What an earlier launcher left with the service manager, by name (stored-name.ts). */
   readonly stored: ReadonlyMap<string, number>;
+  /** It is to wait for its turn: awaitTurn. */
+  readonly standbyFd?: number;
   /** Where the service manager hears; `undefined` without one. */
   readonly notifyAddress: string | undefined;
 }
+
+/** Name of the descriptor by which a turn is given. */
+const standbyName = 'standby';
 
 /** Takes what this process was started with, and keeps it, and the way to the manager, from what it starts in turn. */
 export function takePassedDescriptors(env: NodeJS.ProcessEnv): PassedDescriptors {
@@ -25,15 +30,17 @@ export function takePassedDescriptors(env: NodeJS.ProcessEnv): PassedDescriptors
   for (const name of ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET']) delete env[name];
   const stored = new Map<string, number>();
   let listenFd: number | undefined;
+  let standbyFd: number | undefined;
   for (let i = 0; i < count; i++) {
     const fd = firstPassed + i;
     const name = names[i] ?? '';
     setCloseOnExec(fd, true);
     if (parseStoredName(name) !== undefined && !stored.has(name)) stored.set(name, fd);
+    else if (name === standbyName && standbyFd === undefined) standbyFd = fd;
     else if (listenFd === undefined) listenFd = fd;
     else closeFd(fd); // Of a name that says nothing here, or a second copy.
   }
   if (listenFd === undefined) throw new Error('the launcher was started without its listening socket (LISTEN_FDNAMES)');
   setNonBlocking(listenFd, true);
-  return { listenFd, stored, notifyAddress };
+  return { listenFd, stored, notifyAddress, ...(standbyFd === undefined ? {} : { standbyFd }) };
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ContainerCgroup, preloadRuntime } from '@flotilla/libcontainer';
 import {
   defaultCapabilities,
@@ -11,7 +12,8 @@ import {
   defaultReadonlyPaths,
   toCapabilitySets,
 } from '@flotilla/libcontainer/defaults';
-import { exitNow } from '@flotilla/linux';
+import { closeFd, exitNow } from '@flotilla/linux';
+import { tryFileLock } from '@flotilla/linux/file-lock';
 import type { Logger } from '@flotilla/log';
 import type { Spec } from '@flotilla/oci';
 import { TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
@@ -27,6 +29,8 @@ import { makeContainer, undo } from '../shim/make-container.ts';
 import { serveTask } from '../shim/serve-task.ts';
 
 const rounds = 3;
+const lockTimeoutMs = 10_000;
+const lockPollMs = 10;
 const containerId = 'rehearsal';
 
 /**
@@ -37,11 +41,14 @@ const containerId = 'rehearsal';
 export async function rehearse(log: Logger): Promise<void> {
   preloadRuntime();
   const folder = join(process.env.FLOTILLA_RUN ?? '/run/flotilla', 'rehearsal');
-  let isToEnd = false;
+  let lockFd: number | undefined;
   const onTerm = (): void => {
-    isToEnd = true; // Not in the middle of it: a container would be left.
+    if (lockFd !== undefined) tryRemoveRemains(folder, log);
+    exitNow(0);
   };
   process.on('SIGTERM', onTerm);
+  // Another of this instance may be at it: a launcher that is about to end, or one that is tried out.
+  lockFd = await waitForLock(`${folder}.lock`);
   try {
     removeRemains(folder);
     mkdirSync(folder, { mode: 0o700 });
@@ -53,14 +60,28 @@ export async function rehearse(log: Logger): Promise<void> {
   } catch (err) {
     log.warn({ err }, 'the rehearsal did not work: shims start more slowly');
   }
+  tryRemoveRemains(folder, log);
+  forgetShim();
+  process.off('SIGTERM', onTerm);
+  if (lockFd !== undefined) closeFd(lockFd);
+}
+
+/** `undefined` when it took too long: a container that was left half made in the middle of its start may hold the lock. */
+async function waitForLock(path: string): Promise<number | undefined> {
+  for (const deadline = performance.now() + lockTimeoutMs; performance.now() < deadline; ) {
+    const fd = tryFileLock(path);
+    if (fd !== undefined) return fd;
+    await sleep(lockPollMs);
+  }
+  return undefined;
+}
+
+function tryRemoveRemains(folder: string, log: Logger): void {
   try {
     removeRemains(folder);
   } catch (err) {
     log.warn({ err }, 'something of the rehearsal is left');
   }
-  forgetShim();
-  process.off('SIGTERM', onTerm);
-  if (isToEnd) exitNow(0);
 }
 
 /** Of this rehearsal, or of one in whose middle a launcher of this instance was killed. */

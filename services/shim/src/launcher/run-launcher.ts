@@ -1,14 +1,18 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import process from 'node:process';
-import { exitNow, getpid, setChildSubreaper, setProcessName, umask } from '@flotilla/linux';
-import { selfTestFork } from '@flotilla/linux/fork';
+import { closeFd, exitNow, getpid, setChildSubreaper, setProcessName, umask } from '@flotilla/linux';
 import { createLogger, type Logger } from '@flotilla/log';
 import { dieWithLauncher } from './die-with-launcher.ts';
+import { findForkProblem } from './fork-problem.ts';
 import { LauncherLoop } from './launcher-loop.ts';
+import { makeTemplates } from './make-templates.ts';
 import { type PassedDescriptors, takePassedDescriptors } from './passed-descriptors.ts';
 import { type ForkMode, ForkStarter, type ShimStarter, SpawnStarter } from './shim-starter.ts';
 import type { NamedFds } from './shim-task.ts';
-import { compactTemplate } from './template.ts';
-import { type ShimBirth, TemplateProcess } from './template-process.ts';
+import { awaitTurn, tellLoaded } from './standby.ts';
+import type { ShimBirth } from './template-process.ts';
+import { Templates } from './templates.ts';
 
 /** What a shim is told. */
 export interface RunShimOptions {
@@ -57,43 +61,41 @@ export interface LauncherOptions {
 /** Of a rehearsal, which serves nobody. */
 const nothingPassed: PassedDescriptors = { listenFd: -1, stored: new Map(), notifyAddress: undefined };
 
-/** The launcher's whole life; and its template's; and, in each child of that, a shim's. */
+/** The launcher's whole life; and its templates'; and, in each child of those, a shim's. */
 export async function runLauncher(options: LauncherOptions): Promise<void> {
-  const { loadShim, warmUp, shimMain, binaryProblem } = options;
+  const { loadShim, warmUp, shimMain, shimsDir, binaryProblem } = options;
   umask(0o077);
   setProcessName('flotilla-launch');
   setChildSubreaper(true);
   const log = createLogger({ service: 'launcher', level: process.env.FLOTILLA_LOG ?? 'info' });
   if (binaryProblem !== undefined) log.warn({ problem: binaryProblem }, 'binary is not protected from containers');
+  // The one before has ended all of a sudden.
+  const wasStartedAgain = process.env.FLOTILLA_STARTED_AGAIN === '1';
+  delete process.env.FLOTILLA_STARTED_AGAIN;
   // An upgrade wants to know whether this code can run here, before the launcher that works is asked to stop.
   const isRehearsal = process.env.FLOTILLA_REHEARSE === '1';
   const passed = isRehearsal ? nothingPassed : takePassedDescriptors(process.env);
-  const problem = await findForkProblem(process.env);
+  const problem = await findForkProblem(process.env, dirname(shimsDir));
   if (problem !== undefined) {
     if (isRehearsal) process.exit(0);
     log.warn({ problem }, 'shims are started instead of forked');
     return serve(new SpawnStarter(shimMain, problem), log, passed, options);
   }
   const code = await loadShim();
-  await warmUp(log);
-  // By the normal way out, which leaves what was compiled for the launcher that comes.
-  if (isRehearsal) process.exit(0);
-  await compactTemplate(log);
-  const template = TemplateProcess.start([passed.listenFd, ...passed.stored.values()]);
-  if (!(template instanceof TemplateProcess)) return becomeShim(template, code, log);
-  serve(new ForkStarter(template), log, passed, options);
+  if (isRehearsal) {
+    await warmUp(log);
+    process.exit(0);
+  }
+  const isAwaited = passed.standbyFd === undefined && (wasStartedAgain || hasContainers(shimsDir));
+  const templates = await makeTemplates({ passed, log, rehearse: () => warmUp(log), isAwaited });
+  if (!(templates instanceof Templates)) return becomeShim(templates, code, log);
+  serve(new ForkStarter(templates), log, passed, options);
 }
 
-/** Why shims cannot be forked here, or are not to be; `undefined` when they can. */
-async function findForkProblem(env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const wanted = env.FLOTILLA_FORK ?? 'fork';
-  if (wanted !== 'fork' && wanted !== 'spawn') throw new Error(`FLOTILLA_FORK must be fork or spawn, not ${wanted}`);
-  return wanted === 'spawn' ? 'FLOTILLA_FORK=spawn' : selfTestFork();
-}
-
-function serve(starter: ShimStarter, log: Logger, passed: PassedDescriptors, options: LauncherOptions): void {
+function serve(starter: ShimStarter, log: Logger, given: PassedDescriptors, options: LauncherOptions): void {
   const { shimsDir, exitsDir, launchTimeoutMs = 30_000 } = options;
   try {
+    const passed = given.standbyFd === undefined ? given : takeTurn(given, given.standbyFd);
     const loop = new LauncherLoop({ starter, log, passed, shimsDir, exitsDir, launchTimeoutMs });
     log.info({ forkMode: starter.mode, templatePid: starter.templatePid }, 'ready');
     loop.run();
@@ -101,6 +103,17 @@ function serve(starter: ShimStarter, log: Logger, passed: PassedDescriptors, opt
     log.fatal({ err }, 'launcher failed');
     exitNow(1);
   }
+}
+
+function takeTurn(passed: PassedDescriptors, standbyFd: number): PassedDescriptors {
+  tellLoaded(passed.notifyAddress);
+  const stored = awaitTurn(standbyFd);
+  closeFd(standbyFd);
+  return { ...passed, stored };
+}
+
+function hasContainers(shimsDir: string): boolean {
+  return existsSync(shimsDir) && readdirSync(shimsDir).length > 0;
 }
 
 /** From here on this process is a shim, and nothing of the launcher's is left but its memory. */

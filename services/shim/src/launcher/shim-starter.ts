@@ -1,18 +1,12 @@
 import process from 'node:process';
-import { closeFd, posixSpawn, unixSocketPair } from '@flotilla/linux';
+import { closeFd, type PollFd, posixSpawn, unixSocketPair } from '@flotilla/linux';
 import type { ForkCounts } from '@flotilla/linux/fork';
 import { encodeOrder, type NamedFds, type ShimTask } from './shim-task.ts';
-import type { TemplateProcess } from './template-process.ts';
+import type { StartedShim } from './template-process.ts';
+import type { Templates } from './templates.ts';
 
 /** How shims come to be: forked from a template, or, where that does not work, started as ordinary Node.js processes. */
 export type ForkMode = 'fork' | 'spawn';
-
-/** A shim that was started, a child of this process. */
-export interface StartedShim {
-  readonly pid: number;
-  /** This end of a socket pair: its answer comes here, and descriptors with it. */
-  readonly readyFd: number;
-}
 
 /** Starts shims. */
 export interface ShimStarter {
@@ -22,6 +16,10 @@ export interface ShimStarter {
   /** Without it no shim can be started any more. */
   readonly templatePid: number | undefined;
   readonly counts: ForkCounts;
+  /** For poll(2). */
+  readonly pollFds: readonly PollFd[];
+  /** To be called when poll(2) says so; true when the template is another from now on. */
+  advance(ready: ReadonlyMap<number, number>): boolean;
   /** Starts a shim, which gets copies of descriptors. */
   start(task: ShimTask, fds?: NamedFds): StartedShim;
 }
@@ -30,22 +28,30 @@ export interface ShimStarter {
 export class ForkStarter implements ShimStarter {
   readonly mode = 'fork';
   readonly problem = '';
-  readonly #template: TemplateProcess;
+  readonly #templates: Templates;
 
-  constructor(template: TemplateProcess) {
-    this.#template = template;
+  constructor(templates: Templates) {
+    this.#templates = templates;
   }
 
   get templatePid(): number {
-    return this.#template.pid;
+    return this.#templates.pid;
   }
 
   get counts(): ForkCounts {
-    return this.#template.counts;
+    return this.#templates.counts;
+  }
+
+  get pollFds(): readonly PollFd[] {
+    return this.#templates.pollFds;
+  }
+
+  advance(ready: ReadonlyMap<number, number>): boolean {
+    return this.#templates.advance(ready);
   }
 
   start(task: ShimTask, fds: NamedFds = {}): StartedShim {
-    return this.#template.forkShim(task, fds);
+    return this.#templates.forkShim(task, fds);
   }
 }
 
@@ -55,11 +61,16 @@ export class SpawnStarter implements ShimStarter {
   readonly problem: string;
   readonly templatePid = undefined;
   readonly counts: ForkCounts = { forks: 0, replaced: 0 };
+  readonly pollFds: readonly PollFd[] = [];
   readonly #shimMain: string;
 
   constructor(shimMain: string, problem: string) {
     this.#shimMain = shimMain;
     this.problem = problem;
+  }
+
+  advance(): false {
+    return false;
   }
 
   start(task: ShimTask, fds: NamedFds = {}): StartedShim {

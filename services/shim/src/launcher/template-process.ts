@@ -3,13 +3,9 @@ import {
   closeFd,
   exitNow,
   getpid,
-  getppid,
   recv,
   recvFds,
-  SIGKILL,
   sendFds,
-  setParentDeathSignal,
-  setProcessName,
   unixSocketPair,
   writeFd,
 } from '@flotilla/linux';
@@ -23,6 +19,13 @@ export interface ShimBirth {
   /** What was kept of the shim before it. */
   readonly fds: NamedFds;
   readonly launcherPid: number;
+}
+
+/** A shim that was started, a child of this process. */
+export interface StartedShim {
+  readonly pid: number;
+  /** This end of a socket pair: its answer comes here, and descriptors with it. */
+  readonly readyFd: number;
 }
 
 const longestCommandBytes = 16 << 10;
@@ -39,22 +42,24 @@ export class TemplateProcess {
   readonly #socketFd: number;
   #counts: ForkCounts = { forks: 0, replaced: 0 };
 
-  private constructor(pid: number, socketFd: number) {
+  constructor(pid: number, socketFd: number) {
     this.pid = pid;
     this.#socketFd = socketFd;
   }
 
-  /**
-   * Forks it; answers in the launcher with the template, and in each shim with what it is to become. `privateFds` are the
-   * launcher's alone.
-   */
-  static start(privateFds: readonly number[]): TemplateProcess | ShimBirth {
+  /** Forks it; answers, in the child, the descriptor for {@link forkShims}. `privateFds` are the launcher's alone. */
+  static fork(privateFds: readonly number[]): TemplateProcess | number {
     const [socketFd, commandFd] = unixSocketPair();
     const pid = fork();
     closeFd(pid === 0 ? socketFd : commandFd);
     if (pid !== 0) return new TemplateProcess(pid, socketFd);
     for (const fd of privateFds) closeFd(fd);
-    return forkShims(commandFd);
+    return commandFd;
+  }
+
+  /** The launcher's end. */
+  get socketFd(): number {
+    return this.#socketFd;
   }
 
   /** Of the template. */
@@ -63,7 +68,7 @@ export class TemplateProcess {
   }
 
   /** Makes a shim, a child of this process. Blocks for some milliseconds. */
-  forkShim(task: ShimTask, fds: NamedFds): { readonly pid: number; readonly readyFd: number } {
+  forkShim(task: ShimTask, fds: NamedFds): StartedShim {
     const order = encodeOrder({ task, fdNames: Object.keys(fds), launcherPid: getpid() });
     const [readyFd, shimFd] = unixSocketPair();
     try {
@@ -81,13 +86,15 @@ export class TemplateProcess {
     this.#counts = { forks, replaced };
     return { pid, readyFd };
   }
+
+  /** It has nothing more to do, and leaves. */
+  close(): void {
+    closeFd(this.#socketFd);
+  }
 }
 
 /** The template's life: returns in a shim only. As little as can be is done, and in the same memory each time. */
-function forkShims(commandFd: number): ShimBirth {
-  setProcessName('flotilla-templ');
-  setParentDeathSignal(SIGKILL);
-  if (getppid() === 1) exitNow(0); // The launcher ended before it could be noticed.
+export function forkShims(commandFd: number): ShimBirth {
   const command = Buffer.allocUnsafeSlow(longestCommandBytes);
   const answer = new Int32Array(3);
   const answerBytes = new Uint8Array(answer.buffer);

@@ -62,14 +62,25 @@ export class LauncherProcess implements AsyncDisposable {
 
   /** `stored`: what an earlier launcher has left, by name. */
   async start(env: NodeJS.ProcessEnv = {}, stored: ReadonlyMap<string, number> = new Map()): Promise<void> {
+    const readies = this.said('ready');
+    this.begin(env, stored);
+    await this.waitUntil(() => this.said('ready') > readies, 'the launcher is ready');
+  }
+
+  /** How often it has logged that. */
+  said(message: string): number {
+    return this.log.split(`"msg":"${message}"`).length - 1;
+  }
+
+  /** Starts one, which takes the place of an earlier one here but does not end it. */
+  begin(env: NodeJS.ProcessEnv, stored: ReadonlyMap<string, number>): ChildProcess {
     const command = 'LISTEN_PID=$$ exec "$@"';
     const passed = { LISTEN_FDS: String(1 + stored.size), LISTEN_FDNAMES: ['launcher', ...stored.keys()].join(':') };
     this.#child = spawn('/bin/sh', ['-c', command, 'sh', process.execPath, ...flags, entry], {
       env: { ...process.env, FLOTILLA_RUN: this.run, FLOTILLA_LOG: 'debug', ...passed, ...env },
       stdio: ['ignore', this.#logFd, this.#logFd, this.#listenFd, ...stored.values()],
     });
-    const readies = (this.log.match(/"msg":"ready"/g) ?? []).length;
-    await this.waitUntil(() => (this.log.match(/"msg":"ready"/g) ?? []).length > readies, 'the launcher is ready');
+    return this.#child;
   }
 
   /** One request, one reply. */
