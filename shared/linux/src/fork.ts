@@ -3,4 +3,5 @@ export { type ClonedChild, type CloneRequest, cloneInto, isSingleThreaded } from
 export { countReplaced, type ForkCounts, forkCounts } from './fork/counts.ts';
 export { selfTestFork } from './fork/self-test.ts';
 export { fork, makeForkable, restartLoop } from './fork/verified-fork.ts';
+export { wakeDescriptors } from './fork/wake-descriptors.ts';
 export { settleHeap } from './heap.ts';

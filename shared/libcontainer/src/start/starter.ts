@@ -12,7 +12,7 @@ import {
   waitPidfd,
   waitpid,
 } from '@flotilla/linux';
-import { cloneInto, fork, isSingleThreaded } from '@flotilla/linux/fork';
+import { cloneInto, fork, isSingleThreaded, wakeDescriptors } from '@flotilla/linux/fork';
 import { runWork, type Work } from '../child/run-work.ts';
 import { spawnStage } from './spawn-stage.ts';
 import type { Child, PidNamespace, Starter, StartRequest } from './start-request.ts';
@@ -54,7 +54,7 @@ function startByFork({ work, channelFd, fds, pidNamespace }: StartRequest): Chil
 
 /** Without the parent's descriptors: with a copy of its end of the channel a child would not notice that it has gone. */
 function runForked(work: Work, channelFd: number, fds: readonly number[]): never {
-  closeAllBut([channelFd, ...fds]);
+  closeAllBut([channelFd, ...fds, ...wakeDescriptors()]);
   return runWork(work, channelFd);
 }
 
