@@ -1,3 +1,4 @@
+export { asDiskFull } from './disk-full.ts';
 export {
   type ErrorCode,
   errorCodes,

@@ -1,4 +1,4 @@
-import { type ErrorCode, FlotillaError } from '@flotilla/errors';
+import { asDiskFull, type ErrorCode, FlotillaError } from '@flotilla/errors';
 import { Any } from '@flotilla/proto/google/protobuf/any';
 import { ErrorInfo } from '@flotilla/proto/google/rpc/error_details';
 import { Status } from '@flotilla/proto/google/rpc/status';
@@ -28,15 +28,19 @@ const grpcCodes: Readonly<Record<ErrorCode, status>> = {
 };
 const errorCodes = new Map(Object.entries(grpcCodes).map(([code, number]) => [number, code as ErrorCode]));
 
-/** What a failed call answers. The message of a bug stays here: the caller gets `internal` and the id to look for. */
+/**
+ * What a failed call answers. The message of a bug stays here: the caller gets `internal` and the id to look for. A full
+ * disk is no bug, wherever it was hit.
+ */
 export function toGrpcStatus(error: unknown, requestId: string): StatusObject {
   const known =
     error instanceof FlotillaError
       ? error
-      : new FlotillaError('internal', `internal error; the service's log has it under request ${requestId}`, {
+      : (asDiskFull(error) ??
+        new FlotillaError('internal', `internal error; the service's log has it under request ${requestId}`, {
           reason: 'INTERNAL',
           metadata: { requestId },
-        });
+        }));
   const code = grpcCodes[known.code];
   const info = ErrorInfo.fromPartial({ reason: known.reason, domain, metadata: { ...known.metadata } });
   const details = Any.fromPartial({ typeUrl: errorInfoType, value: Buffer.from(ErrorInfo.encode(info).finish()) });
