@@ -65,8 +65,12 @@ function testAll(): boolean {
   const known = summaries.filter((summary) => summary !== undefined);
   const skipped = known.flatMap((summary) => summary.skipped);
   if (!isRoot) skipped.push(...far.map((file) => `${file}: only root may run it`));
-  if (patterns.length === 0)
+  if (patterns.length === 0) {
     skipped.push('the engine on a pure cgroup v2 host: `npm run test:vm` boots one and runs it');
+    skipped.push(
+      'power loss: `npm run test:power-loss` kills a machine in the middle of load, for ten minutes or more',
+    );
+  }
   for (const text of skipped) console.log(`skipped: ${text}`);
   const sum = (key: 'passed' | 'failed') => known.reduce((total, summary) => total + summary[key], 0);
   console.log(`took ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);

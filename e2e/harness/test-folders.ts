@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cacheFolder } from './cache-folder.ts';
 import { sweepInstance } from './host-state.ts';
 
 /** Short, because socket paths below it may have 106 bytes at most: unix(7). */
@@ -22,9 +23,15 @@ function foldersIn(folder: string): TestFolders {
   return { folder, root, run: join(folder, 'run'), instance };
 }
 
-/** Makes folders for an engine and writes down which process they belong to. */
+/**
+ * Makes folders for an engine and writes down which process they belong to. All engines of tests share one compile cache: to
+ * strip types and to compile is the longer half of a first start.
+ */
 export function makeTestFolders(): TestFolders {
   const folders = foldersIn(mkdtempSync(prefix));
+  const compileCache = join(cacheFolder, 'compile');
+  for (const path of [compileCache, folders.root]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  symlinkSync(compileCache, join(folders.root, 'compile-cache'));
   writeFileSync(join(folders.folder, 'owner'), `${process.pid} ${startTime(process.pid)}`);
   return folders;
 }

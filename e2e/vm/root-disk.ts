@@ -1,10 +1,12 @@
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheFolder } from '../harness/cache-folder.ts';
 import { mustRun, runProgram } from '../harness/run-program.ts';
 import { type Kernel, moduleFiles } from './kernel.ts';
 
-const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+/** The machine has the project at the same path: what is compiled is cached by path. */
+const projectRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 /** Programs of the host that the engine and its tests use, besides busybox's. */
 const programs = ['nats-server', 'tar', 'ip', 'nft', 'bash'];
 const libraries = ['libseccomp.so.2', 'libnftables.so.1'];
@@ -37,7 +39,7 @@ export interface Disk {
 }
 
 /** Builds both in a folder. */
-export async function buildDisk(kernel: Kernel, folder: string, init: string): Promise<Disk> {
+export async function buildDisk(kernel: Kernel, folder: string): Promise<Disk> {
   const root = mkdtempSync(join(folder, 'root-'));
   for (const name of [
     'bin',
@@ -69,7 +71,7 @@ export async function buildDisk(kernel: Kernel, folder: string, init: string): P
   writeFileSync(join(root, 'etc/resolv.conf'), '');
   const modules = moduleFiles(kernel, [...engineModules, ...filterModules]);
   copyModules(modules, join(root, 'lib/modules'));
-  writeFileSync(join(root, 'sbin-init'), init, { mode: 0o755 });
+  cpSync(fileURLToPath(new URL('init.sh', import.meta.url)), join(root, 'sbin-init'));
 
   const disk = join(folder, 'disk.ext4');
   await mustRun('/sbin/mke2fs', ['-q', '-t', 'ext4', '-d', root, '-O', '^has_journal', disk, '1500M'], {
@@ -116,7 +118,7 @@ async function copyWithLibraries(path: string, root: string): Promise<void> {
 
 /** The project's own files, and of node_modules what runs need. */
 async function copyProject(root: string): Promise<void> {
-  const target = join(root, 'flotilla');
+  const target = join(root, projectRoot);
   const at = { cwd: projectRoot };
   const listed = await mustRun('git', ['ls-files', '--cached', '--others', '--exclude-standard'], at);
   const own = listed.split('\n').filter((file) => file !== '' && existsSync(join(projectRoot, file)));
@@ -127,7 +129,7 @@ async function copyProject(root: string): Promise<void> {
     .split('\n')
     .filter((path) => path.startsWith(projectRoot) && path.includes('/node_modules/'))
     .filter((path) => !/\/node-linux-|\/@flotilla\//.test(path))
-    .map((path) => path.slice(projectRoot.length));
+    .map((path) => path.slice(projectRoot.length + 1));
   const node = [
     `node_modules/node-linux-${process.arch}/bin/node`,
     `node_modules/node-linux-${process.arch}/package.json`,
@@ -140,7 +142,11 @@ async function copyProject(root: string): Promise<void> {
     verbatimSymlinks: true,
   });
   await copyWithLibraries(join(projectRoot, node[0] ?? ''), root);
-  rmSync(join(root, projectRoot), { recursive: true, force: true }); // ldd's copy of node itself, at the host's path
+  symlinkSync(projectRoot, join(root, 'flotilla'));
+  // What the host has compiled: to strip types is work for WebAssembly, which in an emulated processor takes minutes and at
+  // times ends V8.
+  const compiled = join(cacheFolder, 'compile');
+  if (existsSync(compiled)) cpSync(compiled, join(root, compiled), { recursive: true });
 }
 
 /** Numbered in the order of loading, for a loop over a sorted list. */
