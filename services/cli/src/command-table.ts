@@ -119,6 +119,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/images.ts')).imagesCommand(),
   },
   {
+    name: 'pull',
+    description: 'Fetch an image from a registry',
+    load: async () => (await import('./commands/pull.ts')).pullCommand(),
+  },
+  {
     name: 'load',
     description: 'Load images from a tar archive',
     load: async () => (await import('./commands/load.ts')).loadCommand(),

@@ -248,9 +248,12 @@ test('references are given and taken; an image in use stays; the last reference 
 }, async () => {
   const [image] = await load(at('docker.tar'));
   await images.tagImage({ image: 'two:1', reference: 'other' });
-  assert.equal((await images.getImage({ image: 'other:latest' })).image?.imageId, image?.imageId);
-  assert.equal((await images.getImage({ image: image!.imageId.slice(7, 19) })).image?.imageId, image?.imageId);
-  await assert.rejects(images.getImage({ image: 'nothing' }), { reason: 'IMAGE_NOT_FOUND' });
+  assert.equal((await images.getImage({ image: 'other:latest', platform: '' })).image?.imageId, image?.imageId);
+  assert.equal(
+    (await images.getImage({ image: image!.imageId.slice(7, 19), platform: '' })).image?.imageId,
+    image?.imageId,
+  );
+  await assert.rejects(images.getImage({ image: 'nothing', platform: '' }), { reason: 'IMAGE_NOT_FOUND' });
   assert.deepEqual((await images.removeImage({ image: 'other', force: false })).untagged, ['other:latest']);
   await images.removeImage({ image: 'two:2', force: false });
   const { keys } = await snapshots.listSnapshots({});

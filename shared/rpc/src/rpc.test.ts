@@ -65,6 +65,7 @@ const images = implement(ImageServiceService, {
       for (let current = 0n; !signal.aborted; current++) {
         yield {
           event: { $case: 'progress', value: { part: 'a', status: 'x', currentBytes: current, totalBytes: 0n } },
+          digest: '',
         };
         await sleep(1);
       }

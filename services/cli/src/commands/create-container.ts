@@ -7,6 +7,7 @@ import { CreateContainerRequest, type CreateContainerResponse } from '@flotilla/
 import { warn } from '../failure.ts';
 import { buildContainerConfig, type ClientHost } from '../flags/container-config.ts';
 import type { ContainerFlags } from '../flags/container-flags.ts';
+import { parsePullPolicy, withImage } from './provide-image.ts';
 
 /** What the flags may refer to, on this host. */
 export function clientHost(): ClientHost {
@@ -35,19 +36,22 @@ export function createRequest(
   flags: ContainerFlags,
   stdinOnce: boolean,
 ): CreateContainerRequest {
+  parsePullPolicy(flags.pull); // what is wrong is said before anything is done
   const config = { ...buildContainerConfig(image, command, flags, clientHost()), stdinOnce };
   // The key lets the request be sent again when its answer is lost: it makes one container all the same.
   return CreateContainerRequest.fromPartial({ config, name: flags.name ?? '', idempotencyKey: randomUUID() });
 }
 
-/** Makes the container, writes the id file, says the warnings. */
+/** Makes the container, of an image that is fetched if need be, writes the id file, says the warnings. */
 export async function createContainer(
   engine: Engine,
   request: CreateContainerRequest,
-  cidfile: string | undefined,
+  flags: ContainerFlags,
 ): Promise<CreateContainerResponse> {
-  using file = openIdFile(cidfile);
-  const created = await retryWhileUnavailable(() => engine.containers.createContainer(request), { onlyLost: true });
+  using file = openIdFile(flags.cidfile);
+  const created = await withImage(engine, request.config?.image ?? '', flags, () =>
+    retryWhileUnavailable(() => engine.containers.createContainer(request), { onlyLost: true }),
+  );
   file.write(created.containerId);
   for (const warning of created.warnings) warn(warning);
   return created;

@@ -12,7 +12,7 @@ export function createCommand(): Command {
     .action(async (image: string, command: string[], flags: ContainerFlags) => {
       const request = createRequest(image, command, flags, flags.interactive === true);
       await withEngine(async (engine) => {
-        const { containerId } = await createContainer(engine, request, flags.cidfile);
+        const { containerId } = await createContainer(engine, request, flags);
         process.stdout.write(`${containerId}\n`);
       });
     });

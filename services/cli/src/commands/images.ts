@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { invalidField } from '@flotilla/errors';
+import type { Image } from '@flotilla/proto/flotilla/v1/image';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { parseFilters } from '../filters.ts';
@@ -28,6 +29,8 @@ export function imagesCommand(): Command {
     .action(listImages);
 }
 
+const isDangling = ({ references, digestReferences }: Image) => references.length + digestReferences.length === 0;
+
 async function listImages(reference: string | undefined, flags: ImagesFlags): Promise<void> {
   const filters = parseFilters(flags.filter, ['reference', 'label', 'dangling']);
   const dangling = filters.get('dangling')?.at(-1);
@@ -42,7 +45,7 @@ async function listImages(reference: string | undefined, flags: ImagesFlags): Pr
       dangling: dangling === 'true' || (flags.all === true && dangling !== 'false'),
     }),
   );
-  const wanted = dangling === 'true' ? images.filter(({ references }) => references.length === 0) : images;
+  const wanted = dangling === 'true' ? images.filter(isDangling) : images;
   // An image that matches may have other references, which were not asked for.
   const rows = wanted
     .flatMap((image) => imageRows(image, { truncate: flags.trunc, nowMs: Date.now() }))

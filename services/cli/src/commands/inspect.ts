@@ -13,7 +13,7 @@ type Find = (engine: Engine, name: string) => Promise<unknown>;
 const finders: Readonly<Record<string, Find>> = {
   container: async (engine, container) =>
     toProtoJson((await engine.containers.getContainer({ container })).container ?? {}),
-  image: async (engine, image) => toProtoJson((await engine.images.getImage({ image })).image ?? {}),
+  image: async (engine, image) => toProtoJson((await engine.images.getImage({ image, platform: '' })).image ?? {}),
   network: async (engine, network) => toProtoJson((await engine.networks.getNetwork({ network })).network ?? {}),
   volume: async (engine, name) => toProtoJson((await engine.volumes.getVolume({ name })).volume ?? {}),
 };

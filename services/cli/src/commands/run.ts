@@ -36,7 +36,7 @@ async function run(image: string, command: readonly string[], flags: RunFlags): 
     requireTerminal(flags.tty === true && flags.detach !== true, streams.stdin);
     const request = createRequest(image, command, flags, streams.stdin);
     return await withEngine(async (engine) => {
-      const { containerId } = await createContainer(engine, request, flags.cidfile);
+      const { containerId } = await createContainer(engine, request, flags);
       const begin = () => start(engine, containerId, flags.rm === true);
       if (flags.detach === true || !(streams.stdin || streams.stdout || streams.stderr)) {
         await begin();

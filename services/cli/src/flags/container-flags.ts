@@ -49,9 +49,12 @@ export interface ContainerFlags extends HealthFlags {
   readonly oomScoreAdj?: string;
   readonly pid?: string;
   readonly pidsLimit?: string;
+  readonly platform?: string;
   readonly privileged?: boolean;
   readonly publish?: readonly string[];
   readonly publishAll?: boolean;
+  readonly pull?: string;
+  readonly quiet?: boolean;
   readonly readOnly?: boolean;
   readonly restart?: string;
   readonly rm?: boolean;
@@ -114,6 +117,8 @@ const single: readonly (readonly [flags: string, description: string])[] = [
   ['--name <name>', 'name of the container'],
   ['--oom-score-adj <number>', '-1000 to 1000'],
   ['--pid <mode>', 'PID namespace: private, host or container:NAME'],
+  ['--platform <platform>', 'image for another platform, such as linux/arm64'],
+  ['--pull <policy>', 'fetch the image: missing (the default), always or never'],
   ['--runtime <name>', 'flotilla, runc or crun'],
   ['--shm-size <bytes>', 'size of /dev/shm'],
   ['--stop-signal <signal>', 'signal that stops it'],
@@ -158,6 +163,7 @@ const switches: readonly (readonly [flags: string, description: string])[] = [
   ['--oom-kill-disable', 'the OOM killer leaves it alone'],
   ['--privileged', 'all capabilities and devices'],
   ['-P, --publish-all', 'publish every exposed port on a free host port'],
+  ['-q, --quiet', 'say nothing while the image is fetched'],
   ['--read-only', 'the root is read-only'],
   ['--rm', 'remove the container when it exits'],
   ['-t, --tty', 'a terminal'],

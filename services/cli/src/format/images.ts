@@ -17,7 +17,9 @@ export function imageRows(
   image: Image,
   { truncate, nowMs }: { readonly truncate: boolean; readonly nowMs: number },
 ): Row[] {
-  const references = image.references.length === 0 ? [undefined] : image.references;
+  // One that was pulled by digest has a repository, and no tag.
+  const named = image.references.length > 0 ? image.references : image.digestReferences.slice(0, 1);
+  const references = named.length === 0 ? [undefined] : named;
   return references.map((reference) => {
     const { repository, tag } = splitReference(reference);
     return {

@@ -13,7 +13,8 @@ import {
   parseDocument,
 } from '@flotilla/oci/image';
 import type { ArchivedImage } from '../domain/archived-image.ts';
-import { blobMissing, digestMismatch } from '../domain/errors.ts';
+import { blobMissing, digestMismatch, platformNotFound } from '../domain/errors.ts';
+import { formatPlatform, selectPlatform } from '../domain/platform.ts';
 import { type ContentStore, type Ingest, type IngestedFile, once } from './content-store.ts';
 import { layerMediaType } from './layer-media-type.ts';
 import type { ArchiveFiles } from './read-archive.ts';
@@ -62,15 +63,11 @@ function selectManifest(source: ArchiveSource, descriptor: Descriptor, title: st
   if (!isIndex || depth > 4) return descriptor;
   const bytes = blob(source, descriptor, title).bytes;
   const { manifests } = parseDocument(indexSchema, bytes, `index ${descriptor.digest}`);
-  const match = manifests.find(
-    ({ platform }) => platform?.os === 'linux' && platform.architecture === source.architecture,
-  );
+  const wanted = { os: 'linux', architecture: source.architecture };
+  const match = selectPlatform(manifests, ({ platform }) => platform, wanted);
   if (match === undefined) {
-    const offered = manifests.map(({ platform }) => `${platform?.os}/${platform?.architecture}`).join(', ');
-    throw new FlotillaError('not_found', `${title} has no image for linux/${source.architecture}, only ${offered}`, {
-      reason: 'PLATFORM_NOT_FOUND',
-      metadata: { image: title, platform: `linux/${source.architecture}`, offered },
-    });
+    const offered = manifests.map(({ platform }) => (platform === undefined ? 'unknown' : formatPlatform(platform)));
+    throw platformNotFound(formatPlatform(wanted), offered, title);
   }
   return selectManifest(source, match, title, depth + 1);
 }

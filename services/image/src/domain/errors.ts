@@ -19,6 +19,16 @@ export function imageInUse(image: string, containerId: string, more: string): Fl
   );
 }
 
+/** There is an image, but none for the platform that was asked for. */
+export function platformNotFound(wanted: string, offered: readonly string[], image?: string): FlotillaError {
+  const list = [...new Set(offered)].sort().join(', ');
+  const name = image === undefined ? 'there is' : `${image}: there is`;
+  return new FlotillaError('not_found', `${name} no image for ${wanted}, only for ${list === '' ? 'none' : list}`, {
+    reason: 'PLATFORM_NOT_FOUND',
+    metadata: { platform: wanted, offered: list.slice(0, 1000), ...(image === undefined ? {} : { image }) },
+  });
+}
+
 export function blobMissing(blob: string, image: string): FlotillaError {
   return new FlotillaError('invalid_argument', `${image} names ${blob}, which the archive does not hold`, {
     reason: 'BLOB_MISSING',

@@ -1,5 +1,5 @@
 import { invalidField } from '@flotilla/errors';
-import type { Platform } from '@flotilla/oci/image';
+import type { ImageConfigDocument, Platform } from '@flotilla/oci/image';
 
 // As containerd's platforms package has them, and so Docker.
 
@@ -121,6 +121,11 @@ export function selectPlatform<T>(
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** What an image's config says that it was made for; an empty field says nothing. */
+export function platformOf({ os, architecture, variant }: ImageConfigDocument): Platform {
+  return normalisePlatform({ os: os === '' ? 'linux' : os, architecture, variant: variant ?? '' });
 }
 
 /** Whether a platform runs what was made for another. */

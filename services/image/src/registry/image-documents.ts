@@ -9,7 +9,6 @@ import {
   largestDocument,
   manifestSchema,
   mediaTypes,
-  type Platform,
   parseDocument,
 } from '@flotilla/oci/image';
 import type { FetchedDocument } from './registry-client.ts';
@@ -105,20 +104,6 @@ export function parseConfig(bytes: Uint8Array, manifest: ImageManifest): ImageCo
   const [layers, diffIds] = [manifest.layers.length, config.rootfs.diff_ids.length];
   if (layers !== diffIds) throw documentInvalid(name, `has ${diffIds} diff ids for ${layers} layers`);
   return config;
-}
-
-/** NOT_FOUND / PLATFORM_NOT_FOUND. */
-export function platformNotFound(wanted: string, offered: readonly string[]): FlotillaError {
-  const list = [...new Set(offered)].sort().join(', ');
-  return new FlotillaError('not_found', `there is no image for ${wanted}, only for ${list === '' ? 'none' : list}`, {
-    reason: 'PLATFORM_NOT_FOUND',
-    metadata: { platform: wanted, offered: list.slice(0, 1000) },
-  });
-}
-
-/** What a config says that it was made for; an empty field says nothing. */
-export function platformOf({ os, architecture, variant }: ImageConfigDocument): Platform {
-  return { os: os === '' ? 'linux' : os, architecture, ...(variant == null ? {} : { variant }) };
 }
 
 /** Sum of layers that are fetched. DOCUMENT_INVALID beyond `most`. */

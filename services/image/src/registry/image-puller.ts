@@ -6,12 +6,13 @@ import type { Progress } from '../adapters/image-loader.ts';
 import type { ImageRecorder } from '../adapters/image-recorder.ts';
 import type { LayerStore } from '../adapters/layer-store.ts';
 import { chainIds } from '../domain/chain-id.ts';
+import { platformNotFound } from '../domain/errors.ts';
 import type { ImageRecord } from '../domain/image.ts';
-import { formatPlatform, normalisePlatform, parsePlatform, runsOn } from '../domain/platform.ts';
+import { formatPlatform, parsePlatform, platformOf, runsOn } from '../domain/platform.ts';
 import type { Credentials } from './authorizer.ts';
 import type { BlobDownloads } from './blob-downloads.ts';
 import { streamBlob } from './blob-stream.ts';
-import { checkTotal, parseConfig, platformNotFound, platformOf } from './image-documents.ts';
+import { checkTotal, parseConfig } from './image-documents.ts';
 import { RegistryClient } from './registry-client.ts';
 import { about } from './registry-error.ts';
 import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
@@ -24,6 +25,12 @@ export interface PullRequest {
   readonly credentials: Credentials;
   readonly onProgress: Progress;
   readonly signal: AbortSignal;
+}
+
+export interface PulledImage {
+  readonly image: ImageRecord;
+  /** That the reference had: of the index where there is one. */
+  readonly digest: string;
 }
 
 export interface ImagePullerDependencies {
@@ -44,7 +51,7 @@ export class ImagePuller {
   }
 
   /** Errors say which image and which layer: those of RegistryClient, PLATFORM_NOT_FOUND, and those of unpacking. */
-  async pull(request: PullRequest): Promise<ImageRecord> {
+  async pull(request: PullRequest): Promise<PulledImage> {
     const reference = parseReference(request.reference);
     const wanted = parsePlatform(request.platform, this.#has.host);
     const controller = new AbortController();
@@ -53,7 +60,7 @@ export class ImagePuller {
     try {
       const resolved = await resolveManifest(client, reference.digest ?? reference.tag ?? 'latest', wanted, signal);
       const work = new Pull(this.#has, { ...request, signal }, client, resolved, controller);
-      return await work.run(reference, wanted);
+      return { image: await work.run(reference, wanted), digest: resolved.topDigest };
     } catch (error) {
       request.signal.throwIfAborted();
       throw about(error, request.reference);
@@ -110,7 +117,7 @@ class Pull {
     // An image without an index is taken as it is, unless somebody said what it must be for.
     const explicit = this.#request.platform !== '';
     if (made.os !== 'linux' || (explicit && !selected && !runsOn(made, wanted))) {
-      throw platformNotFound(formatPlatform(wanted), [formatPlatform(normalisePlatform(made))]);
+      throw platformNotFound(formatPlatform(wanted), [formatPlatform(made)]);
     }
     return config;
   }

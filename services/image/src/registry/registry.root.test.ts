@@ -115,7 +115,7 @@ test('by digest, as schema 2 and with layers in zstd, it is the same image', { s
   const { image } = await service.pull(`${plain!.host}/test/sample@${digest}`);
   assert.deepEqual([image.references, image.manifestDigest], [[], digest]);
   assert.equal(
-    (await service.images.getImage({ image: `${plain!.host}/test/sample@${digest}` })).image?.imageId,
+    (await service.images.getImage({ image: `${plain!.host}/test/sample@${digest}`, platform: '' })).image?.imageId,
     image.imageId,
   );
   await service.removeAll();
@@ -168,9 +168,11 @@ test('of an index, the image for the platform is taken; its digest is a name too
     assert.equal(image.manifestDigest, one.digest);
     assert.ok(image.digestReferences.includes(`${name}@${index}`));
   }
-  assert.ok((await service.images.getImage({ image: `${name}@${index}` })).image !== undefined);
+  assert.ok((await service.images.getImage({ image: `${name}@${index}`, platform: '' })).image !== undefined);
   await service.images.removeImage({ image: `${name}:index`, force: false });
-  await assert.rejects(service.images.getImage({ image: `${name}@${index}` }), { reason: 'IMAGE_NOT_FOUND' });
+  await assert.rejects(service.images.getImage({ image: `${name}@${index}`, platform: '' }), {
+    reason: 'IMAGE_NOT_FOUND',
+  });
   await put('foreign', [entry('s390x'), entry('arm', 'v7')]);
   await assert.rejects(
     service.pull(`${name}:foreign`),

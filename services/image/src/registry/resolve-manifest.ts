@@ -1,7 +1,8 @@
 import { hasReason } from '@flotilla/errors';
 import type { Descriptor, ImageIndex, ImageManifest, Platform } from '@flotilla/oci/image';
+import { platformNotFound } from '../domain/errors.ts';
 import { formatPlatform, selectPlatform } from '../domain/platform.ts';
-import { parseManifest, platformNotFound } from './image-documents.ts';
+import { parseManifest } from './image-documents.ts';
 import type { FetchedDocument, RegistryClient } from './registry-client.ts';
 import { answerInvalid, sizeMismatch } from './registry-error.ts';
 

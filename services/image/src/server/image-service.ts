@@ -1,5 +1,6 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { canonicalReference, familiarReference, parseReference } from '@flotilla/oci';
+import type { Platform } from '@flotilla/oci/image';
 import {
   GetImageHistoryResponse,
   type ImageConfig,
@@ -14,7 +15,9 @@ import { type Implementation, implement } from '@flotilla/rpc';
 import type { ContentStore } from '../adapters/content-store.ts';
 import type { ImageLoader } from '../adapters/image-loader.ts';
 import type { ImageRemover } from '../adapters/image-remover.ts';
+import { platformNotFound } from '../domain/errors.ts';
 import { type ImageRecord, parseTime } from '../domain/image.ts';
+import { formatPlatform, parsePlatform, platformOf, runsOn } from '../domain/platform.ts';
 import type { ImagePuller } from '../registry/image-puller.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { matchesLabels, matchesReference } from './image-filter.ts';
@@ -34,6 +37,7 @@ export interface ImageServiceDependencies {
 /** flotilla.v1.ImageService. */
 export function imageService(has: ImageServiceDependencies): Implementation {
   const { images, content, loader, puller, remover } = has;
+  const host = { os: 'linux', architecture: has.architecture };
   const toProto = (image: ImageRecord) => imageToProto(image, images.referencesOf(image.imageId));
   return implement(ImageServiceService, {
     async *pullImage({ reference, platform, auth }, { signal }) {
@@ -44,7 +48,7 @@ export function imageService(has: ImageServiceDependencies): Implementation {
       for await (const event of pulled) {
         if ('progress' in event)
           yield PullImageResponse.create({ event: { $case: 'progress', value: event.progress } });
-        else yield { event: { $case: 'image', value: toProto(event.result) } };
+        else yield { event: { $case: 'image', value: toProto(event.result.image) }, digest: event.result.digest };
       }
     },
     async *loadImages(requests, { signal }) {
@@ -61,7 +65,7 @@ export function imageService(has: ImageServiceDependencies): Implementation {
         reference: options.reference === '' ? undefined : canonicalReference(tagged(options.reference)),
         config: configFromProto(options.config as ImageConfig | undefined),
         message: options.message,
-        architecture: parsePlatform(options.platform, has.architecture),
+        architecture: importPlatform(options.platform, has.architecture),
       };
       for await (const event of streamTransfer((onProgress) =>
         loader.import({ chunks, onProgress, signal }, settings),
@@ -87,8 +91,9 @@ export function imageService(has: ImageServiceDependencies): Implementation {
         );
       return { images: sorted };
     },
-    getImage: async ({ image }) => {
+    getImage: async ({ image, platform }) => {
       const found = images.resolve(image).image;
+      if (platform !== '') checkPlatform(image, platformOf(found.config), parsePlatform(platform, host));
       return { image: toProto(found), configJson: content.read(found.imageId) };
     },
     removeImage: async ({ image, force }) => remover.remove(image, force),
@@ -106,7 +111,11 @@ function tagged(text: string) {
   return reference;
 }
 
-function parsePlatform(text: string, host: string): string {
+function checkPlatform(image: string, made: Platform, wanted: Platform): void {
+  if (!runsOn(made, wanted)) throw platformNotFound(formatPlatform(wanted), [formatPlatform(made)], image);
+}
+
+function importPlatform(text: string, host: string): string {
   if (text === '') return host;
   const match = /^linux\/([a-z0-9]+)$/.exec(text);
   if (match === null) throw invalidField('platform', '`linux/` and an architecture, such as `linux/amd64`', text);
