@@ -13,10 +13,10 @@ import { parse, type Report } from './power-loss/record.ts';
 // compared with what it had acknowledged, as the host has heard it by the console. `--cycles N --seed S`; a seed gives the same
 // load and the same moments, as far as an emulated machine keeps time.
 //
-// What is lost with the machine: its page cache, that is all that was written and not flushed; and, because the disk of a cycle
-// is a qcow2 file over that of the cycle before, whose table of blocks QEMU keeps in its own memory until the guest
-// flushes, each new block that was sent to the disk and not flushed: a disk with a volatile cache. That the host goes on, and
-// with it its page cache, does no harm: what QEMU has written out by then is what the guest had flushed.
+// What is lost with the machine: its page cache, that is all that was written and not flushed. Also some of what was sent to the
+// disk and not flushed, as a disk with a volatile cache loses it: the disk of a cycle is a qcow2 file over that of the cycle
+// before, and where its newest blocks lie QEMU keeps in its own memory for a while, at the latest until the guest flushes. That
+// the host's page cache lives on does no harm: for the guest, what QEMU has written to it is on the disk.
 const { values } = parseArgs({
   options: {
     cycles: { type: 'string', default: '3' },
