@@ -39,10 +39,13 @@ export class EventRecord {
   }
 }
 
-const life = ['create', 'start', 'die', 'destroy'];
+const told = new Set(['create', 'start', 'pause', 'unpause', 'rename', 'die', 'destroy']);
 
 /** What is wrong with the stream itself and with the story that it tells of each of these containers. */
-export function wrongEvents(events: readonly SeenEvent[], containers: readonly string[]): readonly string[] {
+export function wrongEvents(
+  events: readonly SeenEvent[],
+  stories: ReadonlyMap<string, readonly string[]>,
+): readonly string[] {
   const wrong: string[] = [];
   const ids = new Set<string>();
   for (const [i, { sequence, id, action }] of events.entries()) {
@@ -50,10 +53,12 @@ export function wrongEvents(events: readonly SeenEvent[], containers: readonly s
     if (ids.has(id)) wrong.push(`event ${id} (${action}) came twice`);
     ids.add(id);
   }
-  const stories = Map.groupBy(events, ({ actorId }) => actorId);
-  for (const container of containers) {
-    const told = (stories.get(container) ?? []).map(({ action }) => action).filter((action) => life.includes(action));
-    if (told.join() !== life.join()) wrong.push(`events of ${container.slice(0, 12)}: ${told.join() || 'none'}`);
+  const byContainer = Map.groupBy(events, ({ actorId }) => actorId);
+  for (const [container, story] of stories) {
+    const is = (byContainer.get(container) ?? []).map(({ action }) => action).filter((action) => told.has(action));
+    if (is.join() !== story.join()) {
+      wrong.push(`events of ${container.slice(0, 12)}: ${is.join() || 'none'}; ${story.join()} was expected`);
+    }
   }
   return wrong;
 }

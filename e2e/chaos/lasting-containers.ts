@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import { demoImage } from '../harness/engine.ts';
 import type { PatientClient } from './patient-client.ts';
+import { AttachedClient, Follower, type Seen, type Watcher } from './watchers.ts';
 
 /** A container that runs through it all and writes numbered lines; what is known of it without asking the engine. */
 export interface LastingContainer {
@@ -13,13 +14,20 @@ export interface LastingContainer {
   readonly initPid: number;
   /** Of init, in ticks after boot: a pid alone may be another process later. */
   readonly startTime: string;
+  readonly watchers: readonly Watcher[];
+  /** What was done with it since it started, as its events must tell. */
+  readonly changes: string[];
 }
 
-/** Every fourth has a terminal, every fifth logs to `local`, every seventh to nothing at all. */
+/**
+ * Every fourth has a terminal, every fifth logs to `local`, every seventh to nothing at all; the log of every third is
+ * followed, every third has a client attached.
+ */
 export async function startLasting(client: PatientClient, number: number, pauseMs: number): Promise<LastingContainer> {
   const exitCode = 1 + (number % 120);
   const tty = number % 4 === 3;
   const driver = number % 7 === 6 ? 'none' : number % 5 === 4 ? 'local' : 'json-file';
+  const logged = driver !== 'none';
   const line = tty ? 'echo "o $i"' : 'echo "o $i"; echo "e $i" >&2';
   const script = `trap "exit ${exitCode}" TERM; i=0; while :; do ${line}; i=$((i+1)); usleep ${pauseMs * 1_000}; done`;
   const name = `lasting-${number}`;
@@ -32,17 +40,16 @@ export async function startLasting(client: PatientClient, number: number, pauseM
     stop_timeout_seconds: 60,
   };
   const request = { name, idempotency_key: name, config };
-  const { container_id: id } = await client.call('ContainerService', 'CreateContainer', request);
-  await client.call('ContainerService', 'StartContainer', { container: id });
-  const initPid = await initPidOf(client, String(id));
+  const { container_id } = await client.call('ContainerService', 'CreateContainer', request);
+  const id = String(container_id);
+  const attached = number % 3 === 2 || !logged ? new AttachedClient(client, id).begin() : undefined;
+  await client.start(id);
+  const follower = number % 3 === 1 && logged ? new Follower(client, id).begin() : undefined;
+  await attached?.untilConnected();
+  const { init_pid: initPid } = await client.status(id);
   const startTime = startTimeOf(initPid);
-  return { id: String(id), tty, logged: driver !== 'none', exitCode, initPid, startTime };
-}
-
-/** The engine's word for where a container's init is. */
-export async function initPidOf(client: PatientClient, container: string): Promise<number> {
-  const answer = await client.call('ContainerService', 'GetContainer', { container });
-  return (answer as { container?: { status?: { init_pid?: number } } }).container?.status?.init_pid ?? 0;
+  const watchers = [attached, follower].filter((one) => one !== undefined);
+  return { id, tty, logged, exitCode, initPid, startTime, watchers, changes: [] };
 }
 
 /** Ends it; what is wrong with its exit code, its output and its life, compared with what is known of it. */
@@ -51,24 +58,45 @@ export async function endLasting(client: PatientClient, container: LastingContai
   const wrong: string[] = [];
   const say = (text: string) => wrong.push(`${id.slice(0, 12)}: ${text}`);
   if (startTimeOf(initPid) !== startTime) say(`its init ${initPid} is gone`);
-  const told = await initPidOf(client, id);
+  const { init_pid: told } = await client.status(id);
   if (told !== initPid) say(`init is said to be ${told}, it was ${initPid}`);
   await client.call('ContainerService', 'StopContainer', { container: id });
   const ended = await client.call('ContainerService', 'WaitContainer', { container: id });
   if (ended.exit_code !== exitCode) say(`exit code ${ended.exit_code}, ${exitCode} was expected`);
-  if (container.logged) for (const text of await wrongLines(client, container)) say(text);
+  for (const text of await wrongOutput(client, container)) say(text);
   await client.call('ContainerService', 'RemoveContainer', { container: id }, status.NOT_FOUND);
   return wrong;
 }
 
-async function wrongLines(client: PatientClient, { id, tty }: LastingContainer): Promise<readonly string[]> {
-  const request = { container: id, stdout: true, stderr: true };
-  const text = { OUTPUT_STREAM_STDOUT: '', OUTPUT_STREAM_STDERR: '' };
-  for await (const { stream, data } of client.grpc.stream('ContainerService', 'StreamLogs', request)) {
-    text[stream as keyof typeof text] += String(data);
+async function wrongOutput(client: PatientClient, container: LastingContainer): Promise<readonly string[]> {
+  const { tty, logged, watchers } = container;
+  const log = logged ? await readLog(client, container) : undefined;
+  const wrong = log === undefined ? [] : wrongLines(log, tty);
+  for (const watcher of watchers) {
+    const { name, seen } = watcher;
+    wrong.push(...(await watcher.end()), ...wrongLines(seen, tty).map((text) => `${name}: ${text}`));
+    if (log === undefined) continue;
+    for (const stream of ['OUTPUT_STREAM_STDOUT', 'OUTPUT_STREAM_STDERR'] as const) {
+      if (seen[stream] !== log[stream]) {
+        wrong.push(`${name} saw ${seen[stream].length} bytes of ${stream}, the log has ${log[stream].length}`);
+      }
+    }
   }
-  const wrong = wrongNumbers(text.OUTPUT_STREAM_STDOUT, 'o');
-  return tty ? wrong : [...wrong, ...wrongNumbers(text.OUTPUT_STREAM_STDERR, 'e')];
+  return wrong;
+}
+
+async function readLog(client: PatientClient, { id }: LastingContainer): Promise<Seen> {
+  const request = { container: id, stdout: true, stderr: true };
+  const seen: Seen = { OUTPUT_STREAM_STDOUT: '', OUTPUT_STREAM_STDERR: '' };
+  for await (const { stream, data } of client.grpc.stream('ContainerService', 'StreamLogs', request)) {
+    seen[stream as keyof Seen] += String(data);
+  }
+  return seen;
+}
+
+function wrongLines(seen: Seen, tty: boolean): string[] {
+  const wrong = wrongNumbers(seen.OUTPUT_STREAM_STDOUT, 'o');
+  return tty ? wrong : [...wrong, ...wrongNumbers(seen.OUTPUT_STREAM_STDERR, 'e')];
 }
 
 /** The first line out of order, or a text that ends too early to have been written for seconds. */

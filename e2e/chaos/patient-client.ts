@@ -4,10 +4,15 @@ import { GrpcClient } from '../harness/grpc-client.ts';
 
 type Message = Record<string, unknown>;
 
+/** So long an engine may be away, or say that its disk is full, before a call counts as failed. */
+const patienceMs = 60_000;
+
 /** What was asked of the engine and how long the longest answer took: the load's own record. */
 export class CallRecord {
   calls = 0;
   repeated = 0;
+  /** Answers that said, clearly, that the disk is full. */
+  refused = 0;
   longestMs = 0;
   longest = '';
   readonly failures: string[] = [];
@@ -31,60 +36,43 @@ export class PatientClient implements Disposable {
   }
 
   /** `fine` names an error that means success when an earlier asking had its effect but its answer was lost. */
-  async call(service: string, method: string, request: Message, fine?: number): Promise<Message> {
+  call(service: string, method: string, request: Message, fine?: number): Promise<Message> {
+    return this.patiently(method, () => this.grpc.call(service, method, request), fine);
+  }
+
+  /** The same for a call with streams. */
+  async patiently(method: string, ask: () => Promise<Message>, fine?: number): Promise<Message> {
     const beganAt = performance.now();
     for (let repeated = false; ; repeated = true) {
       try {
-        const answer = await this.grpc.call(service, method, request);
+        const answer = await ask();
         if (method !== 'WaitContainer') this.#record.finished(method, performance.now() - beganAt);
         return answer;
       } catch (error) {
         if (repeated && fine !== undefined && codeOf(error) === fine) return {};
-        if (!mayAskAgain(method, error) || performance.now() - beganAt > 60_000) {
+        if (!mayAskAgain(method, error) || performance.now() - beganAt > patienceMs) {
           this.#record.failures.push(`${method}: ${(error as Error).message}`);
           throw error;
         }
-        this.#record.repeated += 1;
+        if (isDiskFull(error)) this.#record.refused += 1;
+        else this.#record.repeated += 1;
         await sleep(50);
       }
     }
   }
 
-  /**
-   * Starts a container for its first run. Asked again blindly, an answer that was lost would start a container anew that
-   * has ended meanwhile: the number of its run, which is the answer, says whether the first asking had its effect.
-   */
-  async startOnce(container: string): Promise<number> {
-    const beganAt = performance.now();
-    for (;;) {
-      try {
-        const { run } = await this.grpc.call('ContainerService', 'StartContainer', { container });
-        this.#record.finished('StartContainer', performance.now() - beganAt);
-        return Number(run);
-      } catch (error) {
-        if (!mayAskAgain('StartContainer', error) || performance.now() - beganAt > 60_000) {
-          this.#record.failures.push(`StartContainer: ${(error as Error).message}`);
-          throw error;
-        }
-        this.#record.repeated += 1;
-      }
-      const run = await this.#startedRun(container);
-      if (run > 0) {
-        this.#record.finished('StartContainer', performance.now() - beganAt);
-        return run;
-      }
-      await sleep(50);
-    }
+  /** Starts a container that has never run; the number of its run. */
+  async start(container: string): Promise<number> {
+    const { run } = await this.call('ContainerService', 'StartContainer', { container, after_run: '0' });
+    return Number(run);
   }
 
-  /** Waits while a start is under way, then the number of its run, 0 if it failed: that leaves its error behind. */
-  async #startedRun(container: string): Promise<number> {
-    for (;;) {
-      const answer = await this.call('ContainerService', 'GetContainer', { container });
-      const { status: is } = (answer as { container?: { status?: Status } }).container ?? {};
-      if (is?.state !== 'CONTAINER_STATE_STARTING') return is?.error === '' ? Number(is.run) : 0;
-      await sleep(50);
-    }
+  /** How a container is, by the engine's word. */
+  async status(container: string): Promise<Status> {
+    const answer = await this.call('ContainerService', 'GetContainer', { container });
+    const { status: is } = (answer as { container?: { status?: Status } }).container ?? {};
+    if (is === undefined) throw new Error(`GetContainer of ${container} answered without a status`);
+    return is;
   }
 
   [Symbol.dispose](): void {
@@ -92,17 +80,26 @@ export class PatientClient implements Disposable {
   }
 }
 
-interface Status {
+export interface Status {
   readonly run: string;
   readonly state: string;
   readonly error: string;
+  readonly init_pid: number;
+  readonly exit_code: number;
+  readonly restarting: boolean;
 }
 
 export function codeOf(error: unknown): number | undefined {
   return (error as { code?: number }).code;
 }
 
+/** The engine's clear refusal, which changes nothing. */
+export function isDiskFull(error: unknown): boolean {
+  return codeOf(error) === status.RESOURCE_EXHAUSTED && /disk is full/.test((error as Error).message);
+}
+
 function mayAskAgain(method: string, error: unknown): boolean {
   const code = codeOf(error);
-  return code === status.UNAVAILABLE || (method === 'WaitContainer' && code === status.DEADLINE_EXCEEDED);
+  if (code === status.UNAVAILABLE || isDiskFull(error)) return true;
+  return method === 'WaitContainer' && code === status.DEADLINE_EXCEEDED;
 }

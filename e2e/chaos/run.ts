@@ -1,7 +1,8 @@
 import process from 'node:process';
 import { Command, InvalidArgumentError } from 'commander';
 import { runChaos } from './chaos.ts';
-import { type FaultKind, faultKinds, type Victim, victims } from './faults.ts';
+import { type FaultKind, faultKinds, isOfDisk, type Victim, victims } from './faults.ts';
+import { SmallDisk } from './small-disk.ts';
 
 // `npm run chaos -- --seed S --minutes M`: loads an engine of its own, kills its processes, checks what must hold.
 function positive(text: string): number {
@@ -27,9 +28,25 @@ interface Options {
   readonly rate: number;
   readonly faults: readonly FaultKind[];
   readonly victims: readonly Victim[];
+  readonly logs?: string;
 }
 
-const options = new Command('chaos')
+const notDone = `Not done:
+  pulls, pushes and networks of the user's own: PullImage, PushImage and CreateNetwork are not implemented yet;
+  steps of the clock, which is the whole host's: they need a virtual machine.`;
+
+/** Faults of a disk that this host cannot make are left out, saying so; those that were asked for by name are refused. */
+function possibleKinds(wanted: readonly FaultKind[], named: boolean): readonly FaultKind[] {
+  return wanted.filter((kind) => {
+    const problem = isOfDisk(kind) ? SmallDisk.problem(kind) : undefined;
+    if (problem === undefined) return true;
+    if (named) throw new Error(`--faults ${kind}: ${problem}`);
+    console.log(`not done here: ${kind}: ${problem}`);
+    return false;
+  });
+}
+
+const command = new Command('chaos')
   .description(
     'Breaks an engine of its own under load, and checks that nothing was lost. The seed decides what happens when.',
   )
@@ -40,18 +57,22 @@ const options = new Command('chaos')
   .option('--rate <number>', 'faults per second', positive, 1)
   .option('--faults <list>', faultKinds.join(','), some(faultKinds), faultKinds)
   .option('--victims <list>', victims.join(','), some(victims), victims)
-  .parse()
-  .opts<Options>();
+  .option('--logs <folder>', 'where the logs of the services are left')
+  .addHelpText('after', `\n${notDone}`)
+  .parse();
 
+const options = command.opts<Options>();
 const { seed, minutes, containers, clients, rate } = options;
 console.log(`seed ${seed}: ${minutes} minutes, ${containers} containers, ${clients} clients, ${rate} faults a second`);
-const report = await runChaos({ ...options, kinds: options.faults, durationMs: minutes * 60_000 });
+console.log(notDone);
+const kinds = possibleKinds(options.faults, command.getOptionValueSource('faults') === 'cli');
+const report = await runChaos({ ...options, kinds, durationMs: minutes * 60_000 });
 console.table(Object.fromEntries([...report.faults].sort()));
 console.table({
-  'containers that passed': report.passed.ids.length,
-  'execs, lost with their shim': `${report.passed.execs}, ${report.passed.lostExecs}`,
-  'calls, asked again': `${report.calls.calls}, ${report.calls.repeated}`,
+  ...Object.fromEntries([...report.load.counts].sort()),
+  'calls, asked again, refused by a full disk': `${report.calls.calls}, ${report.calls.repeated}, ${report.calls.refused}`,
   'longest call': `${report.calls.longestMs.toFixed(0)} ms (${report.calls.longest})`,
+  '`up` run again': report.ups,
   events: report.events,
   violations: report.violations.length,
 });

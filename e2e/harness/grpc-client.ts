@@ -42,11 +42,20 @@ export class GrpcClient implements Disposable {
     return promise;
   }
 
-  /** A call with streams both ways: sends all requests, gathers all answers. */
-  async exchange(service: string, method: string, requests: readonly Message[]): Promise<readonly Message[]> {
+  /** A call with streams both ways: sends all requests, then says so if asked to, gathers all answers, for a minute at most. */
+  async exchange(
+    service: string,
+    method: string,
+    requests: readonly Message[],
+    { end = false } = {},
+  ): Promise<readonly Message[]> {
     const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
-    const stream = this.#client.makeBidiStreamRequest<object, object>(path, requestSerialize, responseDeserialize);
+    const deadline = Date.now() + 60_000;
+    const stream = this.#client.makeBidiStreamRequest<object, object>(path, requestSerialize, responseDeserialize, {
+      deadline,
+    });
     for (const request of requests) stream.write(request);
+    if (end) stream.end();
     const answers: Message[] = [];
     for await (const answer of stream) answers.push(answer as Message);
     return answers;
