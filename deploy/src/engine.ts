@@ -57,7 +57,8 @@ export async function ensureKeeper(paths: Paths): Promise<{ readonly keeper: See
 
 /**
  * Asks the api for its list of services again and again until all are healthy, telling each change; gives what is known
- * when the time is over. An api that does not answer is one more service that is not healthy.
+ * when the time is over. An api that does not answer is one more service that is not healthy. A keeper that ends meanwhile
+ * is started again, for without one nothing that ends comes back.
  */
 export async function waitUntilHealthy(
   paths: Paths,
@@ -78,6 +79,7 @@ export async function waitUntilHealthy(
       onHealthy(service);
     }
     if (services.every(({ healthy }) => healthy) || Date.now() > deadline) return services;
+    await ensureKeeper(paths);
     await sleep(pollMs);
   }
 }
