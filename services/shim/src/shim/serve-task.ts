@@ -98,7 +98,7 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
   if (adopted !== undefined) {
     for (const exec of adopted.execs) execs.adopt(exec);
     for (const { execId, ...exit } of adopted.endedExecs) onExit(execId, exit);
-    void watchAdoptedInit(made, (exit, at) => initExited(exit, at));
+    void watchAdoptedInit(made, (exit, at) => reaper.passOn(() => initExited(exit, at)));
   }
   oomWatch.start();
 

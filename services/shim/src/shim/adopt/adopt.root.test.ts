@@ -163,6 +163,32 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       );
     });
 
+    test('an exec that ends while it is handed over for the second time keeps its output and its code', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('sleep 60'));
+      void reap(task.initPid);
+      await task.start();
+      const script = 'trap "echo late; exit 6" TERM; echo up; while :; do sleep 0.02; done';
+      const pid = await task.exec({ execId: 'a', processJson: execProcess(['sh', '-c', script]), stdin: true });
+      void reap(pid);
+      await task.attach({ execId: 'a' }).sees('up\n');
+      task = await rig.adopt(task, { replaces: task.shimPid });
+      const busy = task.attach({ execId: 'a', stdin: true });
+      await busy.attached;
+      busy.stdin('x'.repeat(300_000)); // nobody reads it: the hand-over waits
+      const old = task;
+      const replaced = rig.adopt(old, { replaces: old.shimPid });
+      const untilReplaced = async () => {
+        for (;;) await Promise.all([old.kill({ signal: 0 }), sleep(5)]);
+      };
+      await assert.rejects(untilReplaced, { reason: 'SHIM_REPLACED' });
+      process.kill(pid, 'SIGTERM');
+      task = await replaced;
+      const after = task.attach({ execId: 'a' });
+      await after.done;
+      assert.deepEqual([after.stdout, after.exitCode], ['late\n', 6]);
+    });
+
     test('detached execs that end while no shim is there: their code is what their reaper saw', async () => {
       await using rig = new ShimRig(forkMode);
       const supervisor = await rig.startSupervisor();

@@ -14,6 +14,11 @@ export class Input {
     });
   }
 
+  /** False once the descriptor is closed, or is about to be. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
   /** Resolves once the kernel has taken it all: a process that does not read makes the sender wait. */
   write(data: Uint8Array): Promise<void> {
     if (!this.#open) return Promise.resolve();

@@ -247,3 +247,12 @@ function writeSome(fd: number, data: Uint8Array): number {
     throw error;
   }
 }
+
+test('input whose reader has gone is not handed over: its descriptor is closed', async () => {
+  const { pipes, streams } = withPipes({ stdin: true });
+  assert.ok('stdin' in streams.descriptors());
+  pipes.closeContainerSide();
+  await streams.write(Buffer.from('nobody reads'));
+  assert.ok(!('stdin' in streams.descriptors()));
+  streams.close();
+});

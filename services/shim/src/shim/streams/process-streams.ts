@@ -192,7 +192,7 @@ export class ProcessStreams {
     const ended = new Set(this.#pumps?.filter((pump) => pump.ended).map((pump) => pump.fd));
     const open = {
       terminal: terminalFd,
-      stdin: this.#inputClosed ? undefined : stdinFd,
+      stdin: this.#inputClosed || this.#input?.isOpen === false ? undefined : stdinFd,
       stdout: stdoutFd,
       stderr: stderrFd,
     };

@@ -101,7 +101,9 @@ export class ExecTable implements Disposable {
     if (opened) this.#timers.add(setTimeout(() => exec.streams.open(), comeBackMs).unref());
     const onExit = this.#watch(exec);
     const findRecord = () => findReapedExec(readExecFile(this.#options.shimDir, execId));
-    void untilGone(duplicateFd(pidfd), findRecord).then((exit) => onExit(exit ?? unknownExit));
+    void untilGone(duplicateFd(pidfd), findRecord).then((exit) =>
+      this.#options.reaper.passOn(() => onExit(exit ?? unknownExit)),
+    );
   }
 
   /** Those that run. */

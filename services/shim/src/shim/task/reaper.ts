@@ -18,6 +18,9 @@ export class Reaper {
   readonly #execs = new Map<number, Child>();
   #initExited = false;
   readonly #onSignal = (): void => this.#look();
+  #isStopped = true;
+  /** What was learnt meanwhile. */
+  #held: (() => void)[] = [];
 
   /** Without init, when it is not a child of this process. */
   constructor(init: Child | undefined) {
@@ -28,11 +31,21 @@ export class Reaper {
   start(): void {
     setSignalMask([]);
     process.on('SIGCHLD', this.#onSignal);
+    this.#isStopped = false;
+    for (const tell of this.#held.splice(0)) tell();
     this.#look();
   }
 
+  /** Nobody is told of an exit until the next start. */
   stop(): void {
     process.off('SIGCHLD', this.#onSignal);
+    this.#isStopped = true;
+  }
+
+  /** Tells of the exit of a process that is no child of this one, when exits are told. */
+  passOn(tell: () => void): void {
+    if (this.#isStopped) this.#held.push(tell);
+    else tell();
   }
 
   /** An exec: reaped and reported once. Call it in the same turn of the loop in which it was made. */
