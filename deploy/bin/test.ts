@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { globSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { runTestFiles } from '../src/run-test-files.ts';
 import { projectRoot } from '../src/services.ts';
-import type { TestSummary } from '../src/summary-reporter.ts';
 
-// Runs every test that this host can run: unit tests and, for root, those that change the host, each file in a process
-// of its own; then the end-to-end tests one after the other, because they measure and kill. Counts what is left on the
-// host afterwards. `npm test -- PATTERN…` runs only files whose path contains one of the patterns.
+// Runs every test that this host can run: unit tests and, for root, those that change the host and the end-to-end tests;
+// each file in a process of its own, several at once: most of the time a test waits. Counts what is left on the host
+// afterwards. `npm test -- PATTERN…` runs only files whose path contains one of the patterns.
 process.chdir(projectRoot);
 const startedAt = performance.now();
 const patterns = process.argv.slice(2);
@@ -18,35 +18,23 @@ const find = (...globs: string[]) =>
     .sort();
 const near = find('services/*/src/**/*.test.ts', 'shared/*/src/**/*.test.ts', 'deploy/**/*.test.ts');
 const far = find('e2e/**/*.test.ts');
+/** It waits for packages and for an unpacker. */
+const longest = 'e2e/images/debian.test.ts';
 const isRoot = process.getuid?.() === 0;
-const env = { ...process.env, ...(isRoot ? { FLOTILLA_ROOT_TESTS: '1' } : {}) };
+/** The long ones first, so that one processor does not wait for the other at the end. */
+const files = isRoot ? [...far.toSorted((a, b) => Number(b === longest) - Number(a === longest)), ...near] : near;
+/** Every test bears a busy machine; more at once than this would make it one. */
+const concurrency = Math.min(Math.max(availableParallelism(), 2), 4);
+const slowestShown = 10;
 const folder = mkdtempSync(join(tmpdir(), 'npm-test-'));
-
-/** Runs test files; undefined when the runner itself died before it could say how it went. */
-function run(name: string, files: readonly string[], concurrency: number): TestSummary | undefined {
-  if (files.length === 0) return { passed: 0, failed: 0, skipped: [] };
-  console.log(`\n== ${name}: ${files.length} files`);
-  const summaryFile = join(folder, 'summary.json');
-  const args = [
-    '--test',
-    `--test-concurrency=${concurrency}`,
-    '--test-timeout=300000',
-    '--test-reporter=spec',
-    '--test-reporter-destination=stdout',
-    `--test-reporter=${projectRoot}/deploy/src/summary-reporter.ts`,
-    `--test-reporter-destination=${summaryFile}`,
-    ...files,
-  ];
-  const { status } = spawnSync(process.execPath, args, { stdio: 'inherit', env });
-  try {
-    const summary = JSON.parse(readFileSync(summaryFile, 'utf8')) as TestSummary;
-    return status !== 0 && summary.failed === 0 ? undefined : summary;
-  } catch {
-    return undefined;
-  } finally {
-    rmSync(summaryFile, { force: true });
-  }
-}
+// Most of what a process does that lives for a second is to strip types and to compile. The same as the engines' of tests.
+const compileCache = join(projectRoot, '.cache/compile');
+mkdirSync(compileCache, { recursive: true, mode: 0o700 });
+const env = {
+  ...process.env,
+  NODE_COMPILE_CACHE: compileCache,
+  ...(isRoot ? { FLOTILLA_ROOT_TESTS: '1' } : {}),
+};
 
 /** Looks at the host before and after: what is there afterwards that was not there before is a failure. */
 function countLeftovers(when: 'before' | 'after'): boolean {
@@ -54,33 +42,29 @@ function countLeftovers(when: 'before' | 'after'): boolean {
   return spawnSync(process.execPath, args, { stdio: 'inherit' }).status === 0;
 }
 
-function testAll(): boolean {
+async function testAll(): Promise<boolean> {
   if (near.length + far.length === 0) {
     console.error(`no test file matches ${patterns.join(' ')}`);
     return false;
   }
   if (isRoot && !countLeftovers('before')) return false;
-  const summaries = [run('unit', near, 1), isRoot ? run('end to end', far, 1) : undefined];
+  console.log(`\n== ${files.length} files, ${concurrency} at once`);
+  const { passed, failed, seconds, ...ran } = await runTestFiles(files, { concurrency, env });
   const clean = isRoot ? countLeftovers('after') : true;
-  const known = summaries.filter((summary) => summary !== undefined);
-  const skipped = known.flatMap((summary) => summary.skipped);
+  const skipped = [...ran.skipped];
   if (!isRoot) skipped.push(...far.map((file) => `${file}: only root may run it`));
-  if (patterns.length === 0) {
+  if (patterns.length === 0)
     skipped.push('the engine on a pure cgroup v2 host: `npm run test:vm` boots one and runs it');
-    skipped.push(
-      'power loss: `npm run test:power-loss` kills a machine in the middle of load, for ten minutes or more',
-    );
-  }
+  const slowest = [...seconds].sort(([, a], [, b]) => b - a).slice(0, slowestShown);
+  for (const [file, took] of slowest) console.log(`slow: ${took.toFixed(0).padStart(3)} s ${file}`);
   for (const text of skipped) console.log(`skipped: ${text}`);
-  const sum = (key: 'passed' | 'failed') => known.reduce((total, summary) => total + summary[key], 0);
   console.log(`took ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
-  console.log(`${sum('passed')} passed, ${sum('failed')} failed, ${skipped.length} skipped`);
-  const ran = summaries.filter((_, i) => isRoot || i === 0);
-  return clean && ran.every((summary) => summary !== undefined && summary.failed === 0);
+  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
+  return clean && failed === 0;
 }
 
 try {
-  if (!testAll()) process.exitCode = 1;
+  if (!(await testAll())) process.exitCode = 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
