@@ -64,6 +64,8 @@ export async function unpackStream(
     applier.finishFile(fd, entry);
   };
   parser.on('entry', (header, stream, next) => {
+    // An entry that is refused ends with the parser, whose error is the one that counts.
+    stream.on('error', () => {});
     apply(header, stream as unknown as AsyncIterable<Buffer>).then(
       () => {
         stream.resume();
