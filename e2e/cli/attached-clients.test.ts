@@ -43,8 +43,8 @@ class Client implements Disposable {
     this.#child.stdin.end();
   }
 
-  kill(): void {
-    this.#child.kill('SIGKILL');
+  kill(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): void {
+    this.#child.kill(signal);
   }
 
   async sees(text: string): Promise<void> {
@@ -169,4 +169,48 @@ test('input goes on over the death of the api; it ends when its one client goes 
   first.kill();
   assert.equal(await second.code(), 0, second.stderr);
   assert.equal((await engine.status('once')).state, 'exited');
+});
+
+test('input of a container that was started in the background stays open when a client comes to the end of its own', async () => {
+  const script = 'while read -r line; do echo "got $line"; done; echo end';
+  await engine.ok('run', '-di', '--name', 'console', '--network', 'none', demoImage, 'sh', '-c', script);
+  for (const line of ['one', 'two']) {
+    using client = new Client('attach', 'console');
+    client.type(`${line}\n`);
+    client.endInput();
+    await client.sees(`got ${line}\n`);
+  }
+  using last = new Client('attach', 'console');
+  last.type('three\n');
+  await last.sees('got three\n');
+  assert.equal(await engine.ok('logs', 'console'), 'got one\ngot two\ngot three');
+  await engine.ok('rm', '--force', 'console');
+});
+
+test('-i attaches standard input whatever --attach says; a signal goes to a container with a terminal, too', async () => {
+  const args = ['run', '--rm', '-a', 'stdout', '-i', '--network', 'none', demoImage, 'cat'];
+  assert.equal((await engine.flotilla(args, { input: 'hello\n' })).stdout, 'hello\n');
+  const script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done";
+  using client = new Client('run', '-t', '--rm', '--network', 'none', demoImage, 'sh', '-c', script);
+  await client.sees('ready');
+  client.kill('SIGTERM');
+  assert.equal(await client.code(), 5, client.stderr);
+});
+
+test('run --rm that ends while the api is away has its last output, and is removed', async () => {
+  const stop = join(engine.folders.folder, 'stop');
+  mkdirSync(stop, { recursive: true });
+  rmSync(join(stop, 'now'), { force: true });
+  const script = 'echo ready; while [ ! -e /stop/now ]; do sleep 0.01; done; seq 1 1000; exit 7';
+  const args = ['--rm', '--name', 'passing', '--network', 'none', '-v', `${stop}:/stop`];
+  using client = new Client('run', ...args, demoImage, 'sh', '-c', script);
+  await client.sees('ready\n');
+  const killed = engine.killAndAwait('api');
+  writeFileSync(join(stop, 'now'), '');
+  await killed;
+  assert.equal(await client.code(), 7, client.stderr);
+  const numbers = Array.from({ length: 1000 }, (_, i) => `${i + 1}\n`).join('');
+  assert.equal(client.stdout, `ready\n${numbers}`);
+  assert.ok(!(await engine.ok('ps', '--all', '--format', '{{.name}}')).split('\n').includes('passing'));
+  rmSync(stop, { recursive: true });
 });

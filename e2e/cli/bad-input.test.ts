@@ -12,7 +12,7 @@ after(() => engine[Symbol.asyncDispose]());
 
 /** Flags and command of `run`; what the error must say; the exit code. */
 const refused: readonly (readonly [what: string, args: readonly string[], says: RegExp, code: number])[] = [
-  ['an unknown image', ['no/such:image'], /no\/such:image/, 125],
+  ['an unknown image', ['--pull', 'never', 'no/such:image'], /no\/such:image/, 125],
   ['a reference that is none', ['Not A Reference'], /reference|image/i, 125],
   ['an unknown network', ['--network', 'nowhere', demoImage], /nowhere/, 125],
   ['an unknown capability', ['--cap-add', 'FLY', demoImage], /FLY/i, 125],
@@ -31,6 +31,12 @@ const refused: readonly (readonly [what: string, args: readonly string[], says: 
     125,
   ],
   ['a user that is not there', ['--user', 'nobody-at-all', demoImage, 'true'], /nobody-at-all/, 125],
+  [
+    'a file of environment that is missing',
+    ['--env-file', '/no/such.env', demoImage],
+    /flotilla: .*no\/such[.]env/,
+    125,
+  ],
   ['a user number out of range', ['--user', '4294967296', demoImage, 'true'], /4294967296|user/, 125],
   ['an unknown ulimit', ['--ulimit', 'patience=1', demoImage], /patience/, 125],
   ['a name with a blank', ['--name', 'a b', demoImage], /name/, 125],
@@ -88,6 +94,29 @@ test('an unknown container', async () => {
     assert.equal(answer.code, 1, verb);
     assert.match(answer.stderr, /nobody/);
   }
+});
+
+test('too few or too many arguments: exit code 1; a flag that is wrong: 125; rm --force of what is gone: no failure', async () => {
+  for (const args of [
+    ['run'],
+    ['exec', 'one'],
+    ['stop'],
+    ['rename', 'one'],
+    ['logs', 'one', 'two'],
+    ['no-such-verb'],
+  ]) {
+    assert.equal((await engine.flotilla(args)).code, 1, args.join(' '));
+  }
+  for (const args of [
+    ['stop', '--no-such-flag', 'one'],
+    ['exec', '--env', '=x', 'one', 'true'],
+    ['exec', '--env-file', '/no/such.env', 'one', 'true'],
+  ]) {
+    assert.equal((await engine.flotilla(args)).code, 125, args.join(' '));
+  }
+  const removed = await engine.flotilla(['rm', '--force', 'nobody']);
+  assert.equal(removed.code, 0);
+  assert.match(removed.stderr, /no such container: nobody/);
 });
 
 test('an unknown signal to a running container', async () => {

@@ -41,6 +41,12 @@ test('user, environment, working directory and files of environment are those of
   assert.equal(await engine.ok('exec', id, 'sh', '-c', script), 'root\n/etc\n1   /root');
 
   assert.equal(await engine.ok('exec', '--detach', id, 'sh', '-c', 'echo done > /tmp/detached'), '');
+  for (const flags of [
+    ['--user', 'no-one'],
+    ['--workdir', '/etc/passwd'],
+  ]) {
+    assert.equal((await engine.flotilla(['exec', ...flags, id, 'true'])).code, 126, flags.join(' '));
+  }
   await waitFor('the detached exec has run', async () => {
     const { stdout } = await engine.flotilla(['exec', id, 'cat', '/tmp/detached']);
     return stdout === 'done\n';

@@ -21,6 +21,11 @@ export function exitCodeOf(error: unknown, otherwise: number): number {
   return otherwise;
 }
 
+/** Whether a flag's value is wrong: found here, before the engine was asked. */
+export function isUsage(error: unknown): boolean {
+  return error instanceof FlotillaError && String(error.metadata.field).startsWith('--');
+}
+
 /** One line about an error. */
 export function describe(error: unknown): string {
   if (error instanceof FlotillaError) return oneLine(error.message);

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { commandTable } from './command-table.ts';
-import { complain, ExitRequest, exitCodeOf, exitCodes } from './failure.ts';
+import { complain, ExitRequest, exitCodeOf, exitCodes, isUsage } from './failure.ts';
 import { normaliseArguments } from './flags/normalise-arguments.ts';
 
 /** Runs the command line; ends the process with its exit code. */
@@ -26,20 +26,19 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof ExitRequest) return error.exitCode;
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.engine;
+    if (error instanceof CommanderError) return usageExitCode(error);
     complain(error);
     return exitCodeOf(error, isUsage(error) ? exitCodes.engine : exitCodes.failed);
   }
 }
 
-/** A flag whose value is wrong, found here before the engine was asked. */
-function isUsage(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'metadata' in error &&
-    String((error.metadata as { field?: string }).field).startsWith('--')
-  );
+/** As Docker has it: 1 for too few or too many arguments and for an unknown command, 125 for flags. */
+function usageExitCode({ exitCode, code }: CommanderError): number {
+  if (exitCode === 0) return 0;
+  return aboutArguments.has(code) ? exitCodes.failed : exitCodes.engine;
 }
+
+const aboutArguments = new Set(['commander.missingArgument', 'commander.excessArguments', 'commander.unknownCommand']);
 
 /** All commands by name and description, but code only for the one that is asked for. */
 async function buildProgram(argv: readonly string[]): Promise<{ program: Command; args: string[] }> {

@@ -28,9 +28,11 @@ async function attach(name: string, flags: AttachFlags): Promise<number> {
   return withEngine(async (engine) => {
     const { container } = await engine.containers.getContainer({ container: name });
     const { containerId = name, config, status } = container ?? {};
-    const state = stateWord(status?.state ?? 'CONTAINER_STATE_UNSPECIFIED');
+    const restarting = status?.restarting === true;
+    const state = restarting ? 'restarting' : stateWord(status?.state ?? 'CONTAINER_STATE_UNSPECIFIED');
     if ((status?.initPid ?? 0) === 0) {
-      throw new FlotillaError('failed_precondition', `container ${name} is ${state}: start it first`, {
+      const advice = restarting ? 'wait until it runs' : 'start it first';
+      throw new FlotillaError('failed_precondition', `container ${name} is ${state}: ${advice}`, {
         reason: 'CONTAINER_NOT_RUNNING',
         metadata: { container: name, state },
       });
@@ -42,10 +44,11 @@ async function attach(name: string, flags: AttachFlags): Promise<number> {
       containerId,
       tty,
       stdin,
+      stdinOnce: config?.stdinOnce === true,
       stdout: true,
       stderr: !tty,
       detachKeys: flags.detachKeys ?? '',
-      sigProxy: flags.sigProxy !== false,
+      sigProxy: flags.sigProxy !== false && !tty,
       afterRun: (status?.run ?? 1n) - 1n,
       autoRemove: config?.autoRemove === true,
     });

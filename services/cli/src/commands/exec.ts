@@ -1,12 +1,13 @@
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
+import { hasReason } from '@flotilla/errors';
 import { CreateExecRequest, type ExecConfig } from '@flotilla/proto/flotilla/v1/exec';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
-import { complain, ExitRequest, exitCodeOf, exitCodes } from '../failure.ts';
+import { complain, ExitRequest, exitCodeOf, exitCodes, isUsage } from '../failure.ts';
 import { parseEnv, parseEnvFile } from '../flags/environment.ts';
 import { execSession } from '../streams/exec-session.ts';
 import { requireTerminal, windowSize } from '../streams/terminal.ts';
+import { clientHost } from './create-container.ts';
 import { repeated } from './repeated.ts';
 
 interface ExecFlags {
@@ -45,10 +46,11 @@ async function exec(container: string, command: readonly string[], flags: ExecFl
     const stdin = flags.interactive === true && flags.detach !== true;
     const tty = flags.tty === true;
     requireTerminal(tty, stdin);
+    const { readFile } = clientHost();
     const config: Partial<ExecConfig> = {
       command: [...command],
       env: [
-        ...(flags.envFile ?? []).flatMap((path) => parseEnvFile(path, readFileSync(path, 'utf8'), process.env)),
+        ...(flags.envFile ?? []).flatMap((path) => parseEnvFile(path, readFile(path), process.env)),
         ...(flags.env ?? []).map((text) => parseEnv(text, process.env)),
       ],
       user: flags.user ?? '',
@@ -66,6 +68,11 @@ async function exec(container: string, command: readonly string[], flags: ExecFl
     });
   } catch (error) {
     complain(error);
-    return exitCodeOf(error, exitCodes.failed);
+    if (isUsage(error)) return exitCodes.engine;
+    const cannotRun = startReasons.some((reason) => hasReason(error, reason));
+    return exitCodeOf(error, cannotRun ? exitCodes.notExecutable : exitCodes.failed);
   }
 }
+
+/** What keeps a command that is there from being run. */
+const startReasons = ['USER_NOT_FOUND', 'GROUP_NOT_FOUND', 'WORKING_DIR_INVALID'];

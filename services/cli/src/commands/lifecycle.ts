@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { type Engine, retryWhileUnavailable } from '@flotilla/client';
+import { hasReason } from '@flotilla/errors';
 import type { WaitContainerResponse } from '@flotilla/proto/flotilla/v1/container';
 import { Command } from 'commander';
 import { forEachNamed, withEngine } from '../engine.ts';
@@ -88,8 +89,11 @@ export function rmCommand(): Command {
     .option('-v, --volumes', 'remove its anonymous volumes too')
     .action(async (names: string[], { force = false, volumes = false }: { force?: boolean; volumes?: boolean }) => {
       await withEngine((engine) =>
-        forEachNamed(names, (container) =>
-          engine.containers.removeContainer({ container, force, removeVolumes: volumes }, patient),
+        forEachNamed(
+          names,
+          (container) => engine.containers.removeContainer({ container, force, removeVolumes: volumes }, patient),
+          // As with Docker and with rm(1): what is gone already is no failure of a removal by force.
+          (error) => force && hasReason(error, 'CONTAINER_NOT_FOUND'),
         ),
       );
     });

@@ -47,6 +47,7 @@ async function run(image: string, command: readonly string[], flags: RunFlags): 
         containerId,
         tty: flags.tty === true,
         ...streams,
+        stdinOnce: true,
         detachKeys: flags.detachKeys ?? '',
         sigProxy: flags.sigProxy !== false,
         afterRun: 0n,
@@ -92,7 +93,7 @@ export function attachedStreams({ attach, detach, interactive, tty }: RunFlags) 
   const wrong = names.find((name) => !['stdin', 'stdout', 'stderr'].includes(name));
   if (wrong !== undefined) throw invalidField('--attach', 'stdin, stdout or stderr', wrong);
   return {
-    stdin: names.includes('stdin') && interactive === true,
+    stdin: interactive === true, // as Docker has it: with -i, whatever --attach says
     stdout: names.includes('stdout'),
     stderr: names.includes('stderr'),
   };

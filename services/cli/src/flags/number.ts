@@ -12,7 +12,8 @@ export function parseInteger(field: string, text: string, min: number, max: numb
 
 /** Reads `1.5` processors as billionths. */
 export function parseCpus(field: string, text: string): bigint {
-  if (!/^\d{1,6}(\.\d{1,9})?$/.test(text)) throw invalidField(field, 'a number of processors such as 1.5', text);
+  if (!/^(\d{1,6}(\.\d{1,9})?|\.\d{1,9})$/.test(text))
+    throw invalidField(field, 'a number of processors such as 1.5', text);
   return scaleDecimal(text, 1_000_000_000n);
 }
 

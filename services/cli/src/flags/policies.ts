@@ -4,8 +4,9 @@ import type { ImageHealthcheck } from '@flotilla/proto/flotilla/v1/image';
 import { parseDuration } from './duration.ts';
 import { parseInteger } from './number.ts';
 
-/** Reads `--restart`: `no`, `always`, `unless-stopped`, `on-failure[:max]`. */
+/** Reads `--restart`: `no`, `always`, `unless-stopped`, `on-failure[:max]`; empty is `no`, as in a script's `--restart "$X"`. */
 export function parseRestartPolicy(text: string): RestartPolicy {
+  if (text === '') return { name: 'no', maximumRetries: 0 };
   const [name = '', retries, ...rest] = text.split(':');
   if (rest.length > 0 || !['no', 'always', 'unless-stopped', 'on-failure'].includes(name)) {
     throw invalidField('--restart', 'no, always, unless-stopped or on-failure[:max-retries]', text);

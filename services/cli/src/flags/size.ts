@@ -7,7 +7,7 @@ const powers: Readonly<Record<string, number>> = { '': 0, b: 0, k: 1, m: 2, g: 3
  * Returns bytes. `field` is the flag, for the error.
  */
 export function parseSize(field: string, text: string): bigint {
-  const match = /^(\d+(?:\.\d+)?)\s?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text);
+  const match = /^(\d+(?:\.\d+)?|\.\d+)\s?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text);
   const power = powers[(match?.[2] ?? '').toLowerCase()];
   if (match?.[1] === undefined || power === undefined) {
     throw invalidField(field, 'a size in bytes with an optional unit of b, k, m, g, t or p, such as 512m', text);

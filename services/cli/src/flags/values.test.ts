@@ -14,6 +14,7 @@ const sizes: readonly (readonly [text: string, bytes: bigint])[] = [
   ['64KiB', 65_536n],
   ['512m', 512n << 20n],
   ['1.5g', 3n << 29n],
+  ['.5g', 1n << 29n],
   ['2G', 2n << 30n],
   ['2 gb', 2n << 30n],
   ['1t', 1n << 40n],
@@ -69,6 +70,8 @@ for (const [text, nanos] of times) {
 test('a time without a zone is local', () => {
   const expected = BigInt(new Date(2023, 10, 14, 22, 13, 20).getTime()) * 1_000_000n;
   assert.equal(parseTimestamp('--since', '2023-11-14T22:13:20', now), expected);
+  const hour = BigInt(new Date(2023, 10, 14, 22).getTime()) * 1_000_000n;
+  assert.equal(parseTimestamp('--since', '2023-11-14T22', now), hour);
 });
 for (const text of ['', 'yesterday', '2023-13-01', '2023-11-14T25:00:00Z', '1.2.3', '-5']) {
   test(`time ${JSON.stringify(text)} is refused`, () => {
@@ -78,12 +81,13 @@ for (const text of ['', 'yesterday', '2023-13-01', '2023-11-14T25:00:00Z', '1.2.
 
 for (const [text, nano] of [
   ['1.5', 1_500_000_000n],
+  ['.5', 500_000_000n],
   ['0.000000001', 1n],
   ['2', 2_000_000_000n],
 ] as const) {
   test(`${text} processors are ${nano} billionths`, () => assert.equal(parseCpus('--cpus', text), nano));
 }
-for (const text of ['', 'x', '-1', '1.0000000001', '1,5', '.5']) {
+for (const text of ['', 'x', '-1', '1.0000000001', '1,5', '.']) {
   test(`${JSON.stringify(text)} processors are refused`, () => {
     assert.throws(() => parseCpus('--cpus', text), { reason: 'INVALID_FIELD' });
   });

@@ -13,6 +13,8 @@ export interface SessionOptions {
   readonly containerId: string;
   readonly tty: boolean;
   readonly stdin: boolean;
+  /** The container was made with the first client's input as its own: it ends with that. */
+  readonly stdinOnce: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
   readonly detachKeys: string;
@@ -30,9 +32,9 @@ export interface SessionOptions {
  * the user detaches. Goes on when the engine is restarted meanwhile.
  */
 export async function attachedSession(engine: Engine, options: SessionOptions): Promise<number> {
-  const { containerId, tty, stdin, stdout, stderr, detachKeys, sigProxy, begin } = options;
-  using input = new ClientInput({ stdin, resize: tty });
-  using signals = proxySignals(sigProxy && !tty, (signal) =>
+  const { containerId, tty, stdin, stdinOnce, stdout, stderr, detachKeys, sigProxy, begin } = options;
+  using input = new ClientInput({ stdin, keepsOpen: !stdinOnce, resize: tty });
+  using signals = proxySignals(sigProxy, (signal) =>
     engine.containers.killContainer({ container: containerId, signal }),
   );
   const start = AttachStart.fromPartial({ container: containerId, stdin, stdout, stderr, detachKeys });

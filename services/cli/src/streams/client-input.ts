@@ -10,6 +10,8 @@ export type InputMessage =
 export interface ClientInputOptions {
   /** Sends what is read from standard input, and its end. */
   readonly stdin: boolean;
+  /** Its end is not sent: the container's input stays open for other clients. */
+  readonly keepsOpen?: boolean;
   /** Sends the window's size, now and when it changes. */
   readonly resize: boolean;
 }
@@ -88,7 +90,9 @@ export class ClientInput implements Disposable {
     if (this.#queue.length >= queueLimit) this.#input.pause();
   };
 
-  readonly #end = (): void => this.#push({ $case: 'closeStdin', value: {} });
+  readonly #end = (): void => {
+    if (this.#options.keepsOpen !== true) this.#push({ $case: 'closeStdin', value: {} });
+  };
 
   #push(message: InputMessage): void {
     this.#queue.push(message);

@@ -25,7 +25,7 @@ export async function createExec(
   const { repository, now } = engine;
   const record = repository.find(reference);
   checkRunning(record);
-  checkNotPaused(record.state, record.containerId);
+  checkNotPaused(record);
   validateExec(config);
   const { containerId, run } = record;
   const execs = repository.execsOf(containerId);
@@ -69,7 +69,7 @@ export async function startExec(engine: Engine, execId: string, detach: boolean)
   const { containerId, config } = exec;
   const record = mustGet(engine, containerId);
   checkRunning(record);
-  checkNotPaused(record.state, containerId);
+  checkNotPaused(record);
   if (exec.state !== 'created' || exec.run !== record.run) throw alreadyStarted(execId);
   // Taken before the first wait, so that a second call finds it so.
   const taken: ExecRecord = { ...exec, state: 'running' };
@@ -136,9 +136,9 @@ export function discardExec({ repository }: Engine, execId: string): void {
   if (exec !== undefined && exec.state !== 'running') repository.save({ forgottenExecs: [execId] });
 }
 
-function checkNotPaused(state: string, containerId: string): void {
+function checkNotPaused({ state, name, containerId }: ContainerRecord): void {
   if (state !== 'paused' && state !== 'pausing') return;
-  throw new FlotillaError('failed_precondition', `container ${containerId} is paused: thaw it first`, {
+  throw new FlotillaError('failed_precondition', `container ${name} is paused: unpause it first`, {
     reason: 'CONTAINER_PAUSED',
     metadata: { containerId },
   });

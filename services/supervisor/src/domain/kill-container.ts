@@ -31,9 +31,11 @@ export async function killContainer(engine: Engine, reference: string, signalTex
 }
 
 /** FAILED_PRECONDITION / CONTAINER_NOT_RUNNING. */
-export function checkRunning({ state, name, containerId }: ContainerRecord): void {
+export function checkRunning(record: ContainerRecord): void {
+  const { state, name, containerId } = record;
   if (isLive(state)) return;
-  throw new FlotillaError('failed_precondition', `container ${name} is not running`, {
+  const text = waitsForRestart(record) ? 'is restarting: wait until it runs' : 'is not running';
+  throw new FlotillaError('failed_precondition', `container ${name} ${text}`, {
     reason: 'CONTAINER_NOT_RUNNING',
     metadata: { containerId, state },
   });

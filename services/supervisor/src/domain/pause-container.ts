@@ -1,4 +1,5 @@
-import { containerEvent, moveTo } from './container.ts';
+import { FlotillaError } from '@flotilla/errors';
+import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { checkRunning } from './kill-container.ts';
 
@@ -9,6 +10,7 @@ export async function pauseContainer(engine: Engine, reference: string): Promise
   return queue.run(containerId, async () => {
     const record = mustGet(engine, containerId);
     checkRunning(record);
+    if (record.state === 'paused') throw wrongState(record, 'is already paused');
     const pausing = moveTo(record, 'pausing');
     repository.save({ container: pausing });
     try {
@@ -29,8 +31,16 @@ export async function unpauseContainer(engine: Engine, reference: string): Promi
   return queue.run(containerId, async () => {
     const record = mustGet(engine, containerId);
     checkRunning(record);
+    if (record.state !== 'paused') throw wrongState(record, 'is not paused');
     const running = moveTo(record, 'running');
     await shims.resume(containerId);
     repository.save({ container: running, events: [containerEvent(running, 'unpause', now())] });
+  });
+}
+
+function wrongState({ containerId, name, state }: ContainerRecord, text: string): FlotillaError {
+  return new FlotillaError('failed_precondition', `container ${name} ${text}`, {
+    reason: 'ILLEGAL_TRANSITION',
+    metadata: { containerId, name, state },
   });
 }

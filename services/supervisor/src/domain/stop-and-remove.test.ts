@@ -102,8 +102,15 @@ test('a frozen container cannot be started or exec’d in, is thawed, is stopped
     detachKeys: '',
   };
   await assert.rejects(createExec(engine, 'one', exec), { reason: 'CONTAINER_PAUSED' });
-  await assert.rejects(pauseContainer(engine, 'one'), { reason: 'ILLEGAL_TRANSITION' });
+  await assert.rejects(pauseContainer(engine, 'one'), {
+    reason: 'ILLEGAL_TRANSITION',
+    message: 'container one is already paused',
+  });
   await unpauseContainer(engine, 'one');
+  await assert.rejects(unpauseContainer(engine, 'one'), {
+    reason: 'ILLEGAL_TRANSITION',
+    message: 'container one is not paused',
+  });
   await pauseContainer(engine, 'one');
   await stopContainer(engine, 'one', anyStop);
   assert.deepEqual(world.actions(), ['create', 'start', 'pause', 'unpause', 'pause', 'kill', 'stop', 'die']);

@@ -11,12 +11,12 @@ const base: UserRequest = { user: '', groupAdd: [], passwd, group };
 for (const [user, expected] of [
   ['', { uid: 0, gid: 0, additionalGids: [0, 6], home: '/root' }],
   ['root', { uid: 0, gid: 0, additionalGids: [0, 6], home: '/root' }],
-  ['www', { uid: 33, gid: 33, additionalGids: [6, 10], home: '/var/www' }],
-  ['33', { uid: 33, gid: 33, additionalGids: [6, 10], home: '/var/www' }],
-  ['www:disk', { uid: 33, gid: 6, additionalGids: [], home: '/var/www' }],
-  ['www:4294967294', { uid: 33, gid: 4294967294, additionalGids: [], home: '/var/www' }],
-  ['4294967294', { uid: 4294967294, gid: 0, additionalGids: [], home: '/' }],
-  ['rel', { uid: 7, gid: 7, additionalGids: [], home: '/' }],
+  ['www', { uid: 33, gid: 33, additionalGids: [33, 6, 10], home: '/var/www' }],
+  ['33', { uid: 33, gid: 33, additionalGids: [33, 6, 10], home: '/var/www' }],
+  ['www:disk', { uid: 33, gid: 6, additionalGids: [6], home: '/var/www' }],
+  ['www:4294967294', { uid: 33, gid: 4294967294, additionalGids: [4294967294], home: '/var/www' }],
+  ['4294967294', { uid: 4294967294, gid: 0, additionalGids: [0], home: '/' }],
+  ['rel', { uid: 7, gid: 7, additionalGids: [7], home: '/' }],
 ] as const) {
   test(`user ${JSON.stringify(user)} is uid ${expected.uid}`, () =>
     assert.deepEqual(resolveUser({ ...base, user }), expected));
@@ -24,7 +24,7 @@ for (const [user, expected] of [
 
 test('a number is never looked up as a name', () => {
   // There is a user called 1000 with uid 0.
-  assert.deepEqual(resolveUser({ ...base, user: '1000' }), { uid: 1000, gid: 0, additionalGids: [], home: '/' });
+  assert.deepEqual(resolveUser({ ...base, user: '1000' }), { uid: 1000, gid: 0, additionalGids: [0], home: '/' });
 });
 
 for (const [user, reason] of [
@@ -47,13 +47,13 @@ for (const [user, reason] of [
 }
 
 test('added groups are names or numbers, each once', () => {
-  assert.deepEqual(resolveUser({ ...base, user: '5', groupAdd: ['wheel', '10', '12'] }).additionalGids, [10, 12]);
+  assert.deepEqual(resolveUser({ ...base, user: '5', groupAdd: ['wheel', '10', '12'] }).additionalGids, [0, 10, 12]);
   assert.throws(() => resolveUser({ ...base, groupAdd: ['nope'] }), { reason: 'GROUP_NOT_FOUND' });
 });
 
 test('without the files only root and numbers are known', () => {
   const none = { ...base, passwd: undefined, group: undefined };
-  assert.deepEqual(resolveUser(none), { uid: 0, gid: 0, additionalGids: [], home: '/' });
+  assert.deepEqual(resolveUser(none), { uid: 0, gid: 0, additionalGids: [0], home: '/' });
   assert.throws(() => resolveUser({ ...none, user: 'root' }), { reason: 'USER_NOT_FOUND' });
 });
 

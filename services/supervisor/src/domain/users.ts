@@ -56,7 +56,8 @@ export function resolveUser({ user, groupAdd, passwd, group }: UserRequest): Res
   const own = groups.filter(({ members }) => entry !== undefined && members.includes(entry.name)).map(({ gid }) => gid);
   const added = groupAdd.map((name) => findGroup(name, 'group_add', groups));
   const gid = groupPart === undefined ? (entry?.gid ?? 0) : findGroup(groupPart, 'user', groups);
-  const additional = new Set([...(groupPart === undefined ? own : []), ...added]);
+  // With its first group among them, as Docker has it: a process that changes that one stays in it (CVE-2022-36109).
+  const additional = new Set([gid, ...(groupPart === undefined ? own : []), ...added]);
   if (additional.size > mostGroups) throw invalidField('user', `in at most ${mostGroups} groups`);
   return { uid: id ?? entry?.uid ?? 0, gid, additionalGids: [...additional], home: entry?.home || '/' };
 }
