@@ -66,12 +66,17 @@ test('local: everything, the last lines, and following across rotations', async 
   assert.ok(statSync(join(folder, 'local.log.1')).size < 32_000);
 });
 
-test('json-file: labels, variables and a tag stand in each record; bad options are refused by name', async () => {
-  const options = ['labels=a,b', 'env=COLOUR', 'tag={{.Name}}'];
-  const id = await run('json-file', options, 'echo hi', '--label', 'a=1', '--env', 'COLOUR=red', '--name', 'tagged');
+test('json-file: labels, variables and a tag stand in each record, `logs --details` shows them; bad options are refused by name', async () => {
+  const options = ['labels=a,b', 'labels-regex=^org[.]', 'env=COLOUR', 'env-regex=^N', 'tag={{.Name}}'];
+  const labels = ['--label', 'a=1', '--label', 'org.x=y & z'];
+  const variables = ['--env', 'COLOUR=red', '--env', 'N1=2'];
+  const id = await run('json-file', options, 'echo hi', ...labels, ...variables, '--name', 'tagged');
   await engine.ok('wait', id);
   const [line = ''] = readFileSync(join(engine.folders.root, 'containers', id, `${id}-json.log`), 'utf8').split('\n');
-  assert.deepEqual(JSON.parse(line).attrs, { a: '1', COLOUR: 'red', tag: 'tagged' });
+  assert.deepEqual(JSON.parse(line).attrs, { a: '1', 'org.x': 'y & z', COLOUR: 'red', N1: '2', tag: 'tagged' });
+  const details = 'COLOUR=red,N1=2,a=1,org.x=y+%26+z,tag=tagged hi';
+  assert.equal(await engine.ok('logs', '--details', id), details);
+  assert.match(await engine.ok('logs', '--details', '--timestamps', id), /^[-\dT:.]+Z COLOUR=red,/);
   const refused = await engine.flotilla(['create', '--log-driver', 'local', '--log-opt', 'tag=x', demoImage]);
   assert.notEqual(refused.code, 0);
   assert.match(refused.stderr, /log\.options/);

@@ -225,7 +225,14 @@ test('logs that are followed go on without gap or double when the supervisor res
   owner.logs.push('1', '2');
   const seen: string[] = [];
   const reading = (async () => {
-    const request = { container: containerId, follow: true, stdout: true, stderr: true, afterCursor: '' };
+    const request = {
+      container: containerId,
+      follow: true,
+      details: false,
+      stdout: true,
+      stderr: true,
+      afterCursor: '',
+    };
     for await (const { data } of containers.streamLogs(request)) seen.push(data.toString());
   })();
   while (seen.length < 2) await sleep(5);

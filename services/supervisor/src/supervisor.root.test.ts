@@ -44,7 +44,7 @@ async function run(
 
 async function output(container: string): Promise<string> {
   const parts: Buffer[] = [];
-  const request = { container, follow: false, stdout: true, stderr: true, afterCursor: '' };
+  const request = { container, follow: false, details: false, stdout: true, stderr: true, afterCursor: '' };
   for await (const { data } of engine.containers.streamLogs(request)) parts.push(data);
   return Buffer.concat(parts).toString();
 }
@@ -231,7 +231,7 @@ test('logs are followed across a kill of the supervisor by cursor, without a gap
   const restarts: Promise<void>[] = [];
   const restart = () => engine.kill('supervisor').then(() => engine.startService('supervisor'));
   let afterCursor = '';
-  const request = { container: containerId, follow: true, stdout: true, stderr: false };
+  const request = { container: containerId, follow: true, details: false, stdout: true, stderr: false };
   for (let done = false; !done; ) {
     try {
       for await (const { data, cursor } of engine.containers.streamLogs({ ...request, afterCursor })) {

@@ -140,7 +140,7 @@ async function* loggedOutput(
   signal: AbortSignal,
 ): AsyncGenerator<AttachContainerResponse> {
   if (!stdout && !stderr) return;
-  const request = { container, follow: false, stdout, stderr, afterCursor: '' };
+  const request = { container, follow: false, details: false, stdout, stderr, afterCursor: '' };
   for await (const { stream, data } of supervisor.streamLogs(request, { signal })) {
     yield AttachContainerResponse.fromPartial({ message: { $case: 'output', value: { stream, data } } });
   }

@@ -39,7 +39,7 @@ export async function copyRestFromLogs(engine: Engine, session: BrokenSession): 
   if (start.stdin && status.initPid !== 0) void sendInput(engine, input, start, abort.signal);
   const since = afterRun === 0n ? {} : { sinceUnixNano: status.startedAtUnixNano };
   const unseen = place.unseen();
-  const request = { container, follow: true, stdout, stderr, afterCursor: '', ...since };
+  const request = { container, follow: true, details: false, stdout, stderr, afterCursor: '', ...since };
   try {
     for await (const { stream, data } of resumedLogs(engine, request)) {
       const rest = unseen({ stream, data });

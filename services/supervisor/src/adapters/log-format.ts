@@ -3,6 +3,8 @@ export interface LogRecord {
   readonly stream: 'stdout' | 'stderr';
   readonly timeUnixNano: bigint;
   readonly data: Buffer;
+  /** Labels, variables and tag; absent for none. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /** Behind it. */
   readonly next: RecordPlace;
 }

@@ -38,10 +38,18 @@ function parseRecords(bytes: Buffer, offset: number): LogRecord[] {
   return records;
 }
 
+interface JsonRecord {
+  readonly log: string;
+  readonly stream: string;
+  readonly time: string;
+  readonly attrs?: Readonly<Record<string, string>>;
+}
+
 function parseRecord(line: string, endOffset: number): LogRecord {
   try {
-    const { log, stream, time } = JSON.parse(line) as { log: string; stream: string; time: string };
+    const { log, stream, time, attrs } = JSON.parse(line) as JsonRecord;
     return {
+      ...(attrs === undefined ? {} : { attributes: attrs }),
       stream: stream === 'stderr' ? 'stderr' : 'stdout',
       timeUnixNano: parseTime(time),
       data: Buffer.from(log),

@@ -23,8 +23,8 @@ export function resolveLog({ containerId, name, config, made }: ContainerRecord,
     ...options,
     tag: isTagged ? formatTag(options.tag, facts) : '',
     attributes: {
-      ...pick(mergeLabels(config, made!.image), options.labels),
-      ...pick(variables, options.env),
+      ...pick(mergeLabels(config, made!.image), options.labels, options.labelsPattern),
+      ...pick(variables, options.env, options.envPattern),
     },
     containerName: name,
     imageName: config.image,
@@ -34,10 +34,13 @@ export function resolveLog({ containerId, name, config, made }: ContainerRecord,
 /** Longer ones would not fit a datagram of a log daemon. */
 const longestValue = 4096;
 
-function pick(from: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    names.flatMap((name) => (Object.hasOwn(from, name) ? [[name, from[name]!.slice(0, longestValue)]] : [])),
-  );
+function pick(
+  from: Readonly<Record<string, string>>,
+  names: readonly string[],
+  pattern: RegExp | undefined,
+): Record<string, string> {
+  const matching = Object.entries(from).filter(([name]) => names.includes(name) || pattern?.test(name) === true);
+  return Object.fromEntries(matching.map(([name, value]) => [name, value.slice(0, longestValue)]));
 }
 
 function splitOnce(entry: string): [string, string] {

@@ -35,12 +35,13 @@ export async function* streamLogs(
     signal,
     now,
   });
-  for await (const { stream, timeUnixNano, data, cursor } of entries) {
+  for await (const { stream, timeUnixNano, data, cursor, attributes } of entries) {
     yield {
       stream: stream === 'stdout' ? 'OUTPUT_STREAM_STDOUT' : 'OUTPUT_STREAM_STDERR',
       timeUnixNano,
       data,
       cursor,
+      attributes: request.details ? { ...attributes } : {},
     };
   }
 }

@@ -16,6 +16,9 @@ export interface LogOptions {
   /** Names of labels and of variables that are written with each entry. */
   readonly labels: readonly string[];
   readonly env: readonly string[];
+  /** The same, by what their names match. */
+  readonly labelsPattern: RegExp | undefined;
+  readonly envPattern: RegExp | undefined;
   /** So much waits of each stream when the driver takes nothing; 0: the container waits. */
   readonly nonBlockingBufferBytes: number;
   readonly syslog: SyslogOptions;
@@ -35,11 +38,12 @@ const defaultBufferBytes = 1024 ** 2;
 /** More than a shim reads at once, twice. */
 const smallestBufferBytes = 1024 ** 2;
 const mostNames = 32;
+const longestPattern = 256;
 const largestBufferBytes = 64 * 1024 ** 2;
 const units: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
 
 const files = ['max-size', 'max-file', 'compress'];
-const attributes = ['labels', 'env', 'tag'];
+const attributes = ['labels', 'labels-regex', 'env', 'env-regex', 'tag'];
 const modes = ['mode', 'max-buffer-size'];
 const optionsOf: Readonly<Record<LogDriverName, readonly string[]>> = {
   'json-file': [...files, ...attributes, ...modes],
@@ -67,6 +71,8 @@ export function parseLogOptions(log: LogConfig | undefined): LogOptions {
     tag: given.get('tag'),
     labels: option('labels', parseNames, []),
     env: option('env', parseNames, []),
+    labelsPattern: option('labels-regex', parsePattern, undefined),
+    envPattern: option('env-regex', parsePattern, undefined),
     nonBlockingBufferBytes: parseMode(given),
     syslog: {
       address: parseSyslogAddress(given.get('syslog-address') ?? 'unix:///dev/log'),
@@ -133,6 +139,15 @@ function parseNames(text: string, field: string): readonly string[] {
     throw invalidField(field, `at most ${mostNames} names with commas between them`, text);
   }
   return names;
+}
+
+function parsePattern(text: string, field: string): RegExp {
+  try {
+    if (text.length <= longestPattern) return new RegExp(text);
+  } catch {
+    // Answered below.
+  }
+  throw invalidField(field, `a regular expression of at most ${longestPattern} characters`, text);
 }
 
 function parseFormat(text: string, field: string): string {

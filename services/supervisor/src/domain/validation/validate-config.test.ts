@@ -164,6 +164,8 @@ const refused: readonly (readonly [field: string, changes: Changes])[] = [
   ['log.options[tag]', { log: { options: { tag: '{{.Labels}}' } } }],
   ['log.options[tag]', { log: { driver: 'journald', options: { tag: 'a\nb' } } }],
   ['log.options[labels]', { log: { options: { labels: 'a,,b' } } }],
+  ['log.options[labels-regex]', { log: { options: { 'labels-regex': '(' } } }],
+  ['log.options[env-regex]', { log: { driver: 'journald', options: { 'env-regex': 'x'.repeat(257) } } }],
   ['log.options[syslog-address]', { log: { driver: 'syslog', options: { 'syslog-address': 'udp://10.0.0.1:514' } } }],
   ['log.options[syslog-facility]', { log: { driver: 'syslog', options: { 'syslog-facility': 'local8' } } }],
   ['log.options[syslog-format]', { log: { driver: 'syslog', options: { 'syslog-format': 'json' } } }],
