@@ -4,6 +4,7 @@ import { closeFd, findProcess, isErrno } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { ContainerTable } from './container-table.ts';
 import type { FdStore } from './fd-store.ts';
+import { fetchDescriptors } from './fetch-descriptors.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { Processes } from './processes.ts';
 import { reopenOutput } from './reopen-output.ts';
@@ -57,8 +58,10 @@ export function rediscover(
   const reply = { shimPid, initPid, warnings: [...warnings], keptDescriptors: [] };
   const container = new KeptContainer(task, { shim, init, reply });
   for (const [what, fd] of kept) container.descriptors.set(what, fd);
+  const fetched = shim === undefined ? [] : fetchDescriptors(shim, record, container.descriptors);
   reopenOutput(shimDir, container.descriptors);
   table.add(container);
+  for (const what of fetched) store.add(storedName(what, containerId), container.descriptors.get(what)!);
   if (init !== undefined && storedInit === undefined) store.add(storedName('init', containerId), init.pidfd);
   if (shim === undefined) {
     log.warn({ containerId, shimPid, initPid }, 'shim has died while no launcher was there');

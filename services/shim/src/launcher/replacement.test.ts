@@ -197,6 +197,23 @@ test('a launcher takes up what died while none was there, and watches what did n
   assert.ok(isAlive(living.initPid) && isAlive(dead.initPid));
 });
 
+test('what no manager has kept is fetched from the shim, if it lives, and what that has closed is not', async () => {
+  await using launcher = await startLauncher();
+  const { shimPid } = await launched(launcher, 'open', 'kept');
+  await launched(launcher, 'shut', 'kept');
+  launcher.write('shut', 'type', 'close');
+  await launcher.waitUntil(() => !existsSync(join(launcher.run, 'shims/shut/type')), 'the shim closes its end');
+  await launcher.stop('SIGKILL');
+  await launcher.waitUntil(() => input(launcher, 'shut') === 'end\n', 'the end of input that nobody keeps open');
+  await launcher.start();
+  assert.equal((await launcher.state()).keptDescriptors, 1);
+  process.kill(shimPid, 'SIGKILL');
+  const seen = await another(launcher, 'open', shimPid);
+  assert.deepEqual(Object.keys(seen.kept).sort(), ['init', 'stdin']);
+  launcher.write('open', 'type', 'still open');
+  await launcher.waitUntil(() => input(launcher, 'open') === 'still open', 'input through the copy');
+});
+
 test('a shim that is about to adopt does not outlive its launcher: a container has one shim', async () => {
   await using launcher = await startLauncher();
   const { shimPid, initPid } = await launched(launcher, 'torn');

@@ -88,7 +88,7 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
   // A mistake in one call must not cost the container its parent.
   const onMistake = (error: unknown) => log.error({ err: error }, 'an error that nobody expected');
   process.on('uncaughtException', onMistake);
-  writeShimFile(bundle, init);
+  writeShimFile(made);
   if (adopted !== undefined) {
     output.recover();
     if (ledger.isStdinClosed) onInputClosed(); // its shim may have been killed before the launcher knew

@@ -19,6 +19,7 @@ import {
 } from '@flotilla/linux';
 import { restartLoop } from '@flotilla/linux/fork';
 import { LauncherReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import { placesOf } from '../../shim/shim-file.ts';
 import { writeExecFile } from '../../shim/task/exec-files.ts';
 import { encodeFrame } from '../frame.ts';
 import type { RunShimOptions } from '../run-launcher.ts';
@@ -52,7 +53,15 @@ export async function runShim(options: RunShimOptions): Promise<void> {
   const held = Object.values(namesOf(kept));
   const startTime = findProcess(pid)!.startTime;
   const initStartTime = findProcess(initPid)?.startTime;
-  writeWhole(shimDir, 'shim.json', { pid, startTime, run: String(run), initPid, initStartTime, warnings: ['one'] });
+  writeWhole(shimDir, 'shim.json', {
+    pid,
+    startTime,
+    run: String(run),
+    initPid,
+    initStartTime,
+    warnings: ['one'],
+    descriptors: placesOf(kept),
+  });
   writeWhole(shimDir, 'seen.json', { ...seen, held });
   const keptDescriptors = adopt ? [] : Object.keys(kept);
   const value = { shimPid: pid, initPid, warnings: ['one'], keptDescriptors };
