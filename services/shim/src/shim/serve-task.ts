@@ -6,7 +6,7 @@ import { closeFd } from '@flotilla/linux';
 import { serve } from '@flotilla/rpc';
 import { watchAdoptedInit } from './adopt/watch-init.ts';
 import { cleanUp, isOwn } from './clean-up.ts';
-import type { Made } from './made.ts';
+import { keptDescriptors, type Made } from './made.ts';
 import { HandOver } from './server/hand-over.ts';
 import { shimService } from './server/shim-service.ts';
 import { writeShimFile } from './shim-file.ts';
@@ -88,7 +88,7 @@ export async function serveTask(made: Made, starter: Starter, left: () => void):
   // A mistake in one call must not cost the container its parent.
   const onMistake = (error: unknown) => log.error({ err: error }, 'an error that nobody expected');
   process.on('uncaughtException', onMistake);
-  writeShimFile(made);
+  writeShimFile(bundle, init, keptDescriptors(made));
   if (adopted !== undefined) {
     output.recover();
     if (ledger.isStdinClosed) onInputClosed(); // its shim may have been killed before the launcher knew

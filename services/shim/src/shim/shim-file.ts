@@ -1,7 +1,8 @@
 import { fstatSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findProcess, getpid } from '@flotilla/linux';
-import { keptDescriptors, type Made } from './made.ts';
+import type { Bundle } from './bundle.ts';
+import type { Init } from './task/init.ts';
 
 /** `shim.json`: by which a supervisor that restarts, and the launcher, know this shim again. */
 export interface ShimFile {
@@ -36,9 +37,11 @@ export function placesOf(descriptors: Readonly<Record<string, number>>): Record<
 }
 
 /** Writes it whole or not at all. It lives no longer than the boot, so it is not flushed. */
-export function writeShimFile(made: Made): void {
-  const { init, bundle } = made;
-  const { shimDir, options } = bundle;
+export function writeShimFile(
+  { shimDir, options }: Bundle,
+  init: Init,
+  descriptors: Readonly<Record<string, number>>,
+): void {
   const pid = getpid();
   const content: ShimFile = {
     pid,
@@ -47,7 +50,7 @@ export function writeShimFile(made: Made): void {
     initPid: init.pid,
     initStartTime: init.startTime ?? findProcess(init.pid)?.startTime,
     warnings: init.warnings,
-    descriptors: placesOf(keptDescriptors(made)),
+    descriptors: placesOf(descriptors),
   };
   const path = join(shimDir, 'shim.json');
   writeFileSync(`${path}.new`, JSON.stringify(content), { mode: 0o600 });
