@@ -3,6 +3,8 @@ import { currentRequestId } from './request-id.ts';
 
 export type { Logger };
 
+const longestBacklogBytes = 1 << 20;
+
 export interface LoggerOptions {
   /** The process: `api`, `shim`, … */
   readonly service: string;
@@ -30,6 +32,13 @@ export function createLogger({ service, level, fd = 1, destination }: LoggerOpti
         return requestId === undefined ? {} : { requestId };
       },
     },
-    destination ?? pino.destination({ fd, sync: true }),
+    destination ?? openDestination(fd),
   );
+}
+
+/** A disk that is full is not the end of a service: lines that cannot be written wait for the next one, up to a limit. */
+function openDestination(fd: number): DestinationStream {
+  const stream = pino.destination({ fd, sync: true, maxLength: longestBacklogBytes });
+  stream.on('error', () => {});
+  return stream;
 }
