@@ -1,3 +1,4 @@
+import process from 'node:process';
 import { type ChildExit, closeFd, type ExitFiles, findProcess } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { LaunchReply } from '@flotilla/proto/flotilla/launcher/v1/launcher';
@@ -67,7 +68,9 @@ export class ContainerTable {
   made({ task, shim }: Launch, reply: LaunchReply, kept: ReadonlyMap<string, number>): void {
     let container = this.#containers.get(task.containerId);
     if (!task.adopt || container === undefined) {
-      const init = open(reply.initPid, () => findProcess(reply.initPid)?.parentPid === shim.pid);
+      // Its child; or this process's, when the shim has been killed since.
+      const parents = [shim.pid, process.pid];
+      const init = open(reply.initPid, () => parents.includes(findProcess(reply.initPid)?.parentPid ?? 0));
       container = new KeptContainer(task, { shim, init, reply });
       this.add(container);
       if (init !== undefined) this.#options.store.add(storedName('init', task.containerId), init.pidfd);

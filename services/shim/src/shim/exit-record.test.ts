@@ -25,6 +25,18 @@ test('a record reads as it was written, to the nanosecond, and replaces the one 
   assert.deepEqual(readdirSync(folder), ['exit.json']);
 });
 
+test('a record of a later run stays, and one that the output was drained for', () => {
+  const one = { containerId: 'a', run: 2n ** 61n, exitCode: 3, oomKilled: false, exitedAtUnixNano: 1n };
+  const drained = { ...one, drained: true };
+  for (const record of [one, drained, one]) writeExitRecord(folder, record);
+  assert.deepEqual(findExitRecord(folder), drained);
+  writeExitRecord(folder, { ...drained, run: one.run - 1n });
+  assert.deepEqual(findExitRecord(folder), drained);
+  writeExitRecord(folder, { ...drained, exitCode: 4 });
+  assert.equal(findExitRecord(folder)?.exitCode, 4);
+  assert.deepEqual(readdirSync(folder), ['exit.json']);
+});
+
 test('a folder that is not there is an error', () => {
   const record = { containerId: 'a', run: 1n, exitCode: 0, oomKilled: false, exitedAtUnixNano: 1n };
   assert.throws(() => writeExitRecord(join(folder, 'missing'), record), { code: 'ENOENT' });

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { getpid, isErrno } from '@flotilla/linux';
 
@@ -19,7 +19,7 @@ const fileName = 'exit.json';
 
 /**
  * Writes the record so that the crash of a process at any moment leaves either no record or a whole one, also when shim and
- * launcher do so at once. It is flushed in its place, not before it is there, so that one flush makes content and name
+ * launcher do so at once: one that says more stays. It is flushed in its place, not before it is there, so that one flush makes content and name
  * survive power loss (of a file that was renamed, ext4, XFS and Btrfs flush the name too). Power loss in between may leave
  * it empty: nobody has been told by then.
  */
@@ -30,11 +30,18 @@ export function writeExitRecord(stateDir: string, record: ExitRecord): void {
   try {
     const { run, exitedAtUnixNano, ...rest } = record;
     writeSync(fd, JSON.stringify({ ...rest, run: String(run), exitedAtUnixNano: String(exitedAtUnixNano) }));
-    renameSync(whole, path);
+    if (isBetter(findExitRecord(stateDir), record)) rmSync(whole);
+    else renameSync(whole, path);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
+}
+
+/** Of a later run; or of the same one, by the shim, which knows that the output is in the log. */
+function isBetter(there: ExitRecord | undefined, { run, drained }: ExitRecord): boolean {
+  if (there === undefined || there.run < run) return false;
+  return there.run > run || (there.drained === true && drained !== true);
 }
 
 /** The last run's record; `undefined` when there is none, or what power loss has left of one. */
