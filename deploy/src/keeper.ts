@@ -9,6 +9,7 @@ import { FdStore } from './fd-store.ts';
 import type { InstanceFiles } from './instance-files.ts';
 import { type KeeperState, keepState, passState } from './keeper-state.ts';
 import { KeptProcess, type ProcessPlan } from './kept-process.ts';
+import { askLauncherPid } from './launcher-state.ts';
 import { openListeningSocket, takeListeningSocket } from './listening-socket.ts';
 import { configureNats } from './nats.ts';
 import { type Notice, NotifyServer } from './notify-server.ts';
@@ -17,6 +18,9 @@ import { rehearse } from './rehearse.ts';
 import { keeperStateForm, loadRelease, type Release, releaseDirOf } from './release.ts';
 import { type ServiceName, serviceNames } from './services.ts';
 import { type Step, upgrade } from './upgrade.ts';
+
+/** It may have been stopped for a while. */
+const wakeMs = 60_000;
 
 export interface KeeperOptions {
   readonly paths: Paths;
@@ -59,6 +63,15 @@ export class Keeper {
     for (const name of serviceNames) kept.push(this.#keep(await this.#servicePlan(name)));
     this.#processes = kept;
     for (const one of kept) one.start();
+    if (this.#options.state === undefined) this.#wakeLauncher();
+  }
+
+  /** One that an earlier keeper has left looks, once it is asked anything, whose store it is, and stores everything anew. */
+  #wakeLauncher(): void {
+    const { paths, log } = this.#options;
+    askLauncherPid(socketPath(paths, 'launcher'), wakeMs).catch((err: unknown) =>
+      log.debug({ err }, 'no launcher yet'),
+    );
   }
 
   /** Those that ask go before those that are asked. */

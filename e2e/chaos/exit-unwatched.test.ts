@@ -79,3 +79,20 @@ test('a container whose shim is killed goes on, and its exit code is kept, as th
 
 const childrenOf = (pid: number) =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+
+test('a terminal outlives its shim, its launcher and its keeper, killed one after the other', async () => {
+  const script = 'trap "exit 8" TERM; i=0; while :; do echo "line $i"; i=$((i+1)); usleep 20000; done';
+  const id = await engine.ok('run', '--detach', '--tty', demoImage, 'sh', '-c', script);
+  const { initPid, shimPid } = await engine.status(id);
+  kill(engine.pid('keeper'));
+  await engine.up();
+  await engine.killAndAwait('launcher');
+  kill(shimPid);
+  await waitFor('another shim has it', async () => (await engine.status(id)).shimPid !== shimPid);
+  const count = async () => (await engine.ok('logs', id)).split('\n').length;
+  const before = await count();
+  await waitFor('it goes on', async () => (await count()) > before + 10);
+  process.kill(initPid, 'SIGTERM');
+  assert.equal(await engine.ok('wait', id), '8');
+  await engine.ok('rm', id);
+});

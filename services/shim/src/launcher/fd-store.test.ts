@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { fstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { bindUnix, closeFd, pipe2, recvFds, unixSocket } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
 import { FdStore } from './fd-store.ts';
@@ -104,6 +105,25 @@ test('a manager that was away gets everything when it is back; without one nothi
   const none = new FdStore(undefined, log);
   none.add('stdin-one', writeFd);
   assert.equal(none.size, 0);
+  closeFd(readFd);
+  closeFd(writeFd);
+});
+
+test('a manager that has taken the place of another gets everything, though there is nothing to say', async () => {
+  const { readFd, writeFd } = pipe2();
+  const store = new FdStore(address, log);
+  {
+    using manager = new Manager();
+    store.add('stdin-one', writeFd);
+    assert.equal(manager.hear().length, 1);
+  }
+  using manager = new Manager();
+  await setTimeout(250);
+  store.flush();
+  assert.deepEqual(manager.hear(), [`FDSTORE=1 FDNAME=stdin-one FDPOLL=0 ${inode(writeFd)}`]);
+  await setTimeout(250);
+  store.flush();
+  assert.deepEqual(manager.hear(), [], 'once');
   closeFd(readFd);
   closeFd(writeFd);
 });

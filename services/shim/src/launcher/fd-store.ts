@@ -1,5 +1,8 @@
+import { statSync } from 'node:fs';
 import { NotifySocket, POLLOUT, type PollFd } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
+
+const lookMs = 200;
 
 interface Message {
   readonly fields: Readonly<Record<string, string>>;
@@ -18,6 +21,9 @@ export class FdStore {
   #queue: Message[] = [];
   #socket: NotifySocket | undefined;
   #isLost = false;
+  /** Which socket it was that was connected to, and when (performance.now()) that was looked at last. */
+  #identity = '';
+  #lookedAt = 0;
 
   constructor(address: string | undefined, log: Logger) {
     this.#address = address === '' ? undefined : address;
@@ -59,10 +65,10 @@ export class FdStore {
     return fd === undefined || this.#queue.length === 0 ? [] : [{ fd, events: POLLOUT }];
   }
 
-  /** Sends what had to wait. */
+  /** Sends what had to wait; all there is to a manager that has taken the place of another, though there be nothing to say. */
   flush(): void {
     try {
-      if (this.#queue.length > 0) this.#connect();
+      if (this.#queue.length > 0 || this.#isReplaced()) this.#connect();
       for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
         if (this.#socket?.send(first.fields, first.fd === undefined ? [] : [first.fd]) !== true) return;
         this.#queue.shift();
@@ -82,10 +88,27 @@ export class FdStore {
     this.flush();
   }
 
+  /**
+   * Whether the manager is another one, or may be back. A datagram socket is not told that the other side is gone: what has
+   * the address now is looked at.
+   */
+  #isReplaced(): boolean {
+    const now = performance.now();
+    if (this.#contents.size === 0 || now - this.#lookedAt < lookMs) return false;
+    this.#lookedAt = now;
+    if (this.#socket === undefined) return this.#isLost;
+    if (identityOf(this.#address ?? '') === this.#identity) return false;
+    this.#isLost = true;
+    this.#socket[Symbol.dispose]();
+    this.#socket = undefined;
+    return true;
+  }
+
   /** One that comes back after having been away gets everything. */
   #connect(): void {
     if (this.#socket !== undefined || this.#address === undefined) return;
     this.#socket = NotifySocket.open(this.#address);
+    this.#identity = identityOf(this.#address);
     if (!this.#isLost) return;
     this.#isLost = false;
     const queued = new Set(this.#queue.map(({ fields }) => fields.FDNAME));
@@ -93,4 +116,10 @@ export class FdStore {
       if (!queued.has(name)) this.#queue.push({ fields: { FDSTORE: '1', FDNAME: name, FDPOLL: '0' }, fd });
     }
   }
+}
+
+/** Inode numbers are given out again, so with the time. An abstract name has none, nor has what is not there. */
+function identityOf(address: string): string {
+  const stat = address.startsWith('/') ? statSync(address, { bigint: true, throwIfNoEntry: false }) : undefined;
+  return stat === undefined ? '' : `${stat.ino} ${stat.ctimeNs}`;
 }
