@@ -37,7 +37,7 @@ export class SmallDisk {
     writeFileSync(file, '');
     truncateSync(file, sizeBytes);
     execFileSync('mkfs.ext4', ['-q', '-m', '0', file]);
-    mkdirSync(mountPoint, { mode: 0o700 });
+    mkdirSync(mountPoint, { recursive: true, mode: 0o700 });
     execFileSync('mount', ['-o', 'loop', file, mountPoint]);
     rmSync(join(mountPoint, 'lost+found'), { recursive: true });
     return new SmallDisk(mountPoint);
