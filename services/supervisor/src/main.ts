@@ -21,6 +21,7 @@ import type { Engine } from './domain/engine.ts';
 import { ExitFiles } from './domain/exit-files.ts';
 import { HealthMonitor } from './domain/health/health-monitor.ts';
 import { KeyedQueue } from './domain/keyed-queue.ts';
+import { OpenAttachments } from './domain/open-attachments.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { restartPending } from './domain/restart-pending.ts';
 import { RestartTimers } from './domain/restart-timers.ts';
@@ -95,6 +96,7 @@ const engine: Engine = {
   }),
   queue: new KeyedQueue(),
   waiters: new TaskWaiters(),
+  attachments: new OpenAttachments(),
   log,
   leftovers: new Set(),
   strays: new Set(),

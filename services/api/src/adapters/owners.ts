@@ -6,7 +6,7 @@ import { type Client, connect } from '@flotilla/rpc';
 
 const { getContainer, streamLogs, waitContainer } = ContainerServiceService;
 const { getExec } = ExecServiceService;
-const { getCounts, reportDetach, resolveTask, startExecProcess } = SupervisorServiceService;
+const { getCounts, reportAttachmentEnd, reportDetach, resolveTask, startExecProcess } = SupervisorServiceService;
 
 /** What the api itself asks of the supervisor, over one connection: calls arrive in the order in which they are made. */
 const supervisorCalls = {
@@ -15,6 +15,7 @@ const supervisorCalls = {
   waitContainer,
   getCounts,
   getExec,
+  reportAttachmentEnd,
   reportDetach,
   resolveTask,
   startExecProcess,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { FlotillaError, invalidField } from '@flotilla/errors';
+import type { Logger } from '@flotilla/log';
 import {
   type AttachContainerRequest,
   AttachContainerResponse,
@@ -38,6 +39,7 @@ export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) 
     const attachmentId = start.resume === undefined ? randomUUID() : ''; // one that goes on is no new one
     const task = resolveTask(supervisor, { containerId, attachmentId }, signal, resumeMs);
     task.catch(() => {}); // Reported where it is awaited.
+    using _attachment = { [Symbol.dispose]: () => reportEnd(supervisor, { containerId, attachmentId }, log) };
     using input = readInput(iterator, { tty, wanted: start.stdin, detachKeys: start.detachKeys });
     const started = { containerId, tty, run: live ? (status?.run ?? 0n) : 0n };
     yield AttachContainerResponse.fromPartial({ message: { $case: 'started', value: started } });
@@ -115,15 +117,27 @@ function resolveTask(
   signal: AbortSignal,
   resumeMs: number,
 ) {
-  const request = { container, wait: true, attachmentId };
+  const request = { container, wait: true, attachmentId, reportsEnd: true };
   const ask = () => supervisor.resolveTask(request, { signal, deadlineMs: Number.POSITIVE_INFINITY });
   return askPatiently(ask, new Patience(resumeMs), signal);
+}
+
+/** Has a container go that waits for this client to be removed. One that is not told goes a moment later by itself. */
+function reportEnd(
+  supervisor: SupervisorClient,
+  attachment: { readonly containerId: string; readonly attachmentId: string },
+  log: Logger,
+): void {
+  if (attachment.attachmentId === '') return;
+  supervisor.reportAttachmentEnd(attachment).catch((err: unknown) => {
+    log.debug({ ...attachment, err }, 'the end of an attachment could not be told');
+  });
 }
 
 /** Whether a run has ended; false, too, while nobody knows. */
 async function isOver(supervisor: SupervisorClient, container: string, run: bigint, signal: AbortSignal) {
   try {
-    const request = { container, wait: false, attachmentId: '' };
+    const request = { container, wait: false, attachmentId: '', reportsEnd: false };
     const task = await supervisor.resolveTask(request, { signal, deadlineMs: askMs });
     return task.run !== run || task.shimAddress === '';
   } catch (error) {

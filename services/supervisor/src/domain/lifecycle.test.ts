@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { FlotillaError } from '@flotilla/errors';
 import { aConfig, anImage } from '../testing/builders.ts';
 import { FakeWorld } from '../testing/fake-world.ts';
 import { create, never, nothingIsLeft, settle } from '../testing/lifecycle.ts';
+import { announceAttach } from './attachments.ts';
 import { removeContainer } from './remove-container.ts';
 import { startContainer } from './start-container.ts';
 import { reportExit } from './task-exit.ts';
@@ -102,6 +104,40 @@ test('one that is removed when it exits is removed also when it does not start',
   world.failing.set('start', new FlotillaError('not_found', 'no such command', { reason: 'COMMAND_NOT_FOUND' }));
   await assert.rejects(startContainer(engine, 'one'), { reason: 'COMMAND_NOT_FOUND' });
   assert.deepEqual(world.actions(), ['create', 'destroy']);
+  nothingIsLeft(world);
+});
+
+test('one that is removed when it exits stays until its clients have had all, or for ten seconds', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const attach = (containerId: string) => {
+    const attachmentId = randomUUID();
+    announceAttach(engine, containerId, { attachmentId, reportsEnd: true });
+    return () => engine.attachments.end(containerId, attachmentId);
+  };
+  const isThere = async (containerId: string) => {
+    do await new Promise(setImmediate);
+    while (engine.queue.size > 0);
+    return engine.repository.get(containerId) !== undefined;
+  };
+  const one = (await create(engine, 'one', aConfig({ autoRemove: true }))).containerId;
+  const ends = [attach(one), attach(one)];
+  await startContainer(engine, 'one');
+  await world.end(one, 0, engine);
+  assert.equal(await isThere(one), true);
+  ends[0]?.();
+  t.mock.timers.tick(9_000);
+  assert.equal(await isThere(one), true);
+  ends[1]?.();
+  assert.equal(await isThere(one), false);
+  const two = (await create(engine, 'two', aConfig({ autoRemove: true }))).containerId;
+  attach(two);
+  await startContainer(engine, 'two');
+  await world.end(two, 0, engine);
+  assert.equal(await isThere(two), true);
+  t.mock.timers.tick(10_000);
+  assert.equal(await isThere(two), false);
   nothingIsLeft(world);
 });
 

@@ -51,7 +51,8 @@ function stillRunning(record: ContainerRecord): FlotillaError {
 
 /** In the container's queue. A container that cannot be removed is `dead`, with the reason kept. */
 export async function removeQueued(engine: Engine, containerId: string, removeVolumes: boolean): Promise<void> {
-  const { repository, now } = engine;
+  const { repository, attachments, now } = engine;
+  attachments.forget(containerId);
   const record = mustGet(engine, containerId);
   const removing =
     record.state === 'removing' ? record : moveTo(record, 'removing', { removeVolumes: removeVolumes, error: '' });

@@ -11,6 +11,8 @@ import { takeDown } from './take-down.ts';
 
 /** Of an exec that went with its container before anyone could say how it ended: SIGKILL. */
 const killedExitCode = 137;
+/** How long a container that is removed when it exits stays for clients that have not had all of its output. */
+const attachedMs = 10_000;
 
 /** A shim, or a file it left, says how a run ended. Told twice, the second time changes nothing. */
 export async function reportExit(engine: Engine, containerId: string, exit: ExitRecord): Promise<void> {
@@ -79,15 +81,24 @@ export function wantsRemoval(
 
 /** After the shim has its answer: takes down what the run left, and removes or starts again a container that wants it. */
 export function scheduleAftermath(engine: Engine, containerId: string): void {
-  const { queue, log, repository } = engine;
+  const { queue, log, attachments } = engine;
+  const onFailure = (err: unknown) =>
+    log.warn({ containerId, err }, 'what a run left could not be taken down; tried again later');
   scheduleRestart(engine, containerId);
   queue
     .run(containerId, async () => {
       await takeDown(engine, containerId);
-      const record = repository.get(containerId);
-      if (record !== undefined && wantsRemoval(engine, record)) await removeQueued(engine, containerId, true);
+      if (!attachments.has(containerId)) return removeIfWanted(engine, containerId);
+      // Not in the queue: whoever cannot wait removes it by force.
+      attachments
+        .whenNone(containerId, attachedMs)
+        .then(() => queue.run(containerId, () => removeIfWanted(engine, containerId)))
+        .catch(onFailure);
     })
-    .catch((err: unknown) =>
-      log.warn({ containerId, err }, 'what a run left could not be taken down; tried again later'),
-    );
+    .catch(onFailure);
+}
+
+async function removeIfWanted(engine: Engine, containerId: string): Promise<void> {
+  const record = engine.repository.get(containerId);
+  if (record !== undefined && wantsRemoval(engine, record)) await removeQueued(engine, containerId, true);
 }

@@ -35,6 +35,10 @@ export function supervisorService(engine: Engine): Implementation {
       announceDetach(engine, request);
       return {};
     },
+    reportAttachmentEnd: async ({ containerId, attachmentId }) => {
+      engine.attachments.end(containerId, attachmentId);
+      return {};
+    },
     getCounts: async () => {
       const containersByState: Record<string, number> = {};
       for (const { state } of repository.all()) containersByState[state] = (containersByState[state] ?? 0) + 1;
@@ -58,12 +62,12 @@ export function supervisorService(engine: Engine): Implementation {
 
 async function resolveTask(
   engine: Engine,
-  { container, wait, attachmentId }: ResolveTaskRequest,
+  { container, wait, attachmentId, reportsEnd }: ResolveTaskRequest,
   { signal }: CallContext,
 ) {
   const { repository, shims } = engine;
   const { containerId, config, state, run } = repository.find(container);
-  if (attachmentId !== '') announceAttach(engine, containerId, attachmentId);
+  if (attachmentId !== '') announceAttach(engine, containerId, { attachmentId, reportsEnd });
   const common = { containerId, tty: config.tty, openStdin: config.openStdin };
   const shimAddress = shims.address(containerId);
   if (isLive(state)) return { ...common, shimAddress, run: BigInt(run), expected: false };

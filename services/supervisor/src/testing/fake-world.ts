@@ -4,6 +4,7 @@ import { openDatabase } from '@flotilla/store';
 import type { ContainerEvent, ContainerRecord } from '../domain/container.ts';
 import type { Engine } from '../domain/engine.ts';
 import { KeyedQueue } from '../domain/keyed-queue.ts';
+import { OpenAttachments } from '../domain/open-attachments.ts';
 import type { Bundle, ExitRecord, TaskTruth } from '../domain/ports.ts';
 import { restartPending } from '../domain/restart-pending.ts';
 import { RestartTimers } from '../domain/restart-timers.ts';
@@ -85,6 +86,7 @@ export class FakeWorld {
       files: this.#files(),
       queue: new KeyedQueue(),
       waiters: new TaskWaiters(),
+      attachments: new OpenAttachments(),
       log: this.log,
       leftovers: new Set(),
       strays: new Set(),
