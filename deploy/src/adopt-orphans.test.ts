@@ -16,6 +16,6 @@ test('orphans of children are adopted and reaped, own children keep their exit c
   own.add(child.pid ?? 0);
   const code = await new Promise((resolve) => child.once('exit', resolve));
   assert.equal(code, 7);
-  for (let i = 0; i < 40 && findProcess(orphan) !== undefined; i += 1) await sleep(50);
+  for (let i = 0; i < 400 && findProcess(orphan) !== undefined; i += 1) await sleep(50);
   assert.equal(findProcess(orphan), undefined);
 });

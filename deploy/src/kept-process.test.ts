@@ -37,12 +37,12 @@ function keep(script: string): KeptProcess {
 }
 
 async function running(other?: SeenProcess): Promise<SeenProcess> {
-  for (let i = 0; i < 200; i += 1) {
+  for (let i = 0; i < 1_500; i += 1) {
     const found = findRecordedProcess(files, 'one');
     if (found !== undefined && found.pid !== other?.pid) return found;
     await sleep(20);
   }
-  throw new Error('no new process within 4 s');
+  throw new Error('no new process within 30 s');
 }
 
 test('a process that is killed is started again', async () => {

@@ -303,7 +303,7 @@ for (const [name, script, reason] of reasons) {
     await sleep(50);
     assert.deepEqual(readdirSync(join(root, 'image/content/blobs/sha256')), []);
     assert.deepEqual(readdirSync(join(root, 'image/content/ingest')), []);
-    for (let i = 0; i < 40 && readdirSync(join(root, 'image/layers')).length > 0; i++) await sleep(50);
+    for (let i = 0; i < 400 && readdirSync(join(root, 'image/layers')).length > 0; i++) await sleep(50);
     assert.deepEqual(readdirSync(join(root, 'image/layers')), []);
     assert.deepEqual((await images.listImages({ references: [], labels: [], dangling: true })).images, []);
   });

@@ -29,7 +29,7 @@ async function running(engine: Engine, policy: string, maximumRetries = 0): Prom
 }
 
 async function until(engine: Engine, holds: (record: ContainerRecord) => boolean): Promise<ContainerRecord> {
-  for (const deadline = performance.now() + 5_000; performance.now() < deadline; await sleep(2)) {
+  for (const deadline = performance.now() + 30_000; performance.now() < deadline; await sleep(2)) {
     const record = engine.repository.find('one');
     if (holds(record) && engine.queue.size === 0) return record;
   }

@@ -51,7 +51,7 @@ export class Attachment {
   /** Resolves once standard output has it. */
   async sees(text: string | RegExp): Promise<void> {
     const there = () => (typeof text === 'string' ? this.stdout.includes(text) : text.test(this.stdout));
-    for (let i = 0; i < 500 && !there(); i++) await sleep(10);
+    for (let i = 0; i < 3_000 && !there(); i++) await sleep(10);
     assert.ok(there(), `${text} in ${JSON.stringify(this.stdout)}`);
   }
 

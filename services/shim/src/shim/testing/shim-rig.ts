@@ -311,7 +311,7 @@ export class TestTask {
 
   /** Waits until the file of the log has a text. */
   async logs(text: string): Promise<void> {
-    for (let i = 0; i < 300 && !this.logText().includes(text); i++) await sleep(10);
+    for (let i = 0; i < 3_000 && !this.logText().includes(text); i++) await sleep(10);
     assert.ok(this.logText().includes(text), `${text} in ${this.logText()}`);
   }
 
