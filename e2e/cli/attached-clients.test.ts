@@ -205,6 +205,7 @@ test('run --rm that ends while the api is away has its last output, and is remov
   const args = ['--rm', '--name', 'passing', '--network', 'none', '-v', `${stop}:/stop`];
   using client = new Client('run', ...args, demoImage, 'sh', '-c', script);
   await client.sees('ready\n');
+  await engine.killAndAwait('api'); // it has come back once before
   const killed = engine.killAndAwait('api');
   writeFileSync(join(stop, 'now'), '');
   await killed;

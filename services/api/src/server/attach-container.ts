@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import type { Logger } from '@flotilla/log';
 import {
   type AttachContainerRequest,
   AttachContainerResponse,
@@ -11,6 +10,7 @@ import type { CallContext } from '@flotilla/rpc';
 import type { SupervisorClient } from '../adapters/owners.ts';
 import { askPatiently, isAway, Patience } from '../domain/resume.ts';
 import { attachToShim, type ShimEvent, type StreamOptions } from './attach-to-shim.ts';
+import { type Attachment, AttachmentEnd } from './attachment-end.ts';
 import { readInput } from './read-input.ts';
 import { reportDetach } from './report-detach.ts';
 
@@ -34,14 +34,15 @@ export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) 
     if (container === undefined) throw new Error('the supervisor answered without a container');
     const { containerId, status } = container;
     const tty = container.config?.tty === true;
-    refuseUnattachable(container, start);
     const live = (status?.initPid ?? 0) !== 0;
-    const attachmentId = start.resume === undefined ? randomUUID() : ''; // one that goes on is no new one
-    const task = resolveTask(supervisor, { containerId, attachmentId }, signal, resumeMs);
+    const resumes = start.resume !== undefined; // One that goes on is no new one.
+    const attachment = { containerId, attachmentId: start.resume?.attachmentId ?? randomUUID() };
+    using end = new AttachmentEnd(supervisor, attachment, { signal, log });
+    refuseUnattachable(container, start);
+    const task = resolveTask(supervisor, { ...attachment, resumes }, signal, resumeMs);
     task.catch(() => {}); // Reported where it is awaited.
-    using _attachment = { [Symbol.dispose]: () => reportEnd(supervisor, { containerId, attachmentId }, log) };
     using input = readInput(iterator, { tty, wanted: start.stdin, detachKeys: start.detachKeys });
-    const started = { containerId, tty, run: live ? (status?.run ?? 0n) : 0n };
+    const started = { ...attachment, tty, run: live ? (status?.run ?? 0n) : 0n };
     yield AttachContainerResponse.fromPartial({ message: { $case: 'started', value: started } });
     if (start.logs) yield* loggedOutput(supervisor, container, start, signal);
     const resolved = await Promise.race([task, input.detached]);
@@ -57,6 +58,7 @@ export function attachContainer({ supervisor, shims, resumeMs }: StreamOptions) 
     }
     const detached = input.isDetached;
     if (detached) reportDetach(supervisor, { containerId, execId: '' }, { resumeMs, log });
+    end.hasAll = true;
     yield AttachContainerResponse.fromPartial({ message: { $case: 'ended', value: { detached } } });
   };
 }
@@ -113,31 +115,19 @@ function runOver(containerId: string, run: bigint): FlotillaError {
 /** Waits for the task, over restarts of the supervisor. */
 function resolveTask(
   supervisor: SupervisorClient,
-  { containerId: container, attachmentId }: { readonly containerId: string; readonly attachmentId: string },
+  { containerId: container, attachmentId, resumes }: Attachment & { readonly resumes: boolean },
   signal: AbortSignal,
   resumeMs: number,
 ) {
-  const request = { container, wait: true, attachmentId, reportsEnd: true };
+  const request = { container, wait: true, attachmentId, reportsEnd: true, resumes };
   const ask = () => supervisor.resolveTask(request, { signal, deadlineMs: Number.POSITIVE_INFINITY });
   return askPatiently(ask, new Patience(resumeMs), signal);
-}
-
-/** Has a container go that waits for this client to be removed. One that is not told goes a moment later by itself. */
-function reportEnd(
-  supervisor: SupervisorClient,
-  attachment: { readonly containerId: string; readonly attachmentId: string },
-  log: Logger,
-): void {
-  if (attachment.attachmentId === '') return;
-  supervisor.reportAttachmentEnd(attachment).catch((err: unknown) => {
-    log.debug({ ...attachment, err }, 'the end of an attachment could not be told');
-  });
 }
 
 /** Whether a run has ended; false, too, while nobody knows. */
 async function isOver(supervisor: SupervisorClient, container: string, run: bigint, signal: AbortSignal) {
   try {
-    const request = { container, wait: false, attachmentId: '', reportsEnd: false };
+    const request = { container, wait: false, attachmentId: '', reportsEnd: false, resumes: false };
     const task = await supervisor.resolveTask(request, { signal, deadlineMs: askMs });
     return task.run !== run || task.shimAddress === '';
   } catch (error) {

@@ -24,7 +24,7 @@ export async function findStartedExec(
     if (!exec.running && exec.exitCode === undefined) return undefined;
     if (exec.exitCode !== undefined) return { exec, shimAddress: '' };
     if (exec.pid !== 0 || Date.now() > endsAt) {
-      const request = { container: exec.containerId, wait: false, attachmentId: '', reportsEnd: false };
+      const request = { container: exec.containerId, wait: false, attachmentId: '', reportsEnd: false, resumes: false };
       const { shimAddress } = await askPatiently(() => supervisor.resolveTask(request, { signal }), patience, signal);
       if (shimAddress !== '') return { exec, shimAddress };
     }

@@ -41,7 +41,7 @@ export async function attachedSession(engine: Engine, options: SessionOptions): 
   const place = new OutputPlace({ fromStart: begin !== undefined });
   const session = { input, start, place, afterRun: options.afterRun };
   let output: Attachment | undefined = openAttachment(engine, input, start);
-  await output.next(); // `started`: from here on nothing that the container says is missed.
+  await started(output, place); // From here on nothing that the container says is missed.
   const exited = waitForExit(engine, options, BigInt(Date.now()) * 1_000_000n);
   exited.catch(() => {}); // Reported where it is awaited.
   await begin?.();
@@ -70,6 +70,12 @@ function openAttachment(engine: Engine, input: ClientInput, start: AttachStart):
   return engine.containers.attachContainer(input.messages(first))[Symbol.asyncIterator]();
 }
 
+/** Waits for the first message. */
+async function started(output: Attachment, place: OutputPlace): Promise<void> {
+  const { value } = await output.next();
+  if (value?.message?.$case === 'started') place.attach(value.message.value);
+}
+
 /** Writes what comes. Returns whether the user detached. */
 async function copyOutput(output: Attachment, place: OutputPlace): Promise<boolean> {
   for (;;) {
@@ -87,12 +93,12 @@ async function copyOutput(output: Attachment, place: OutputPlace): Promise<boole
 
 /** Goes on where the output had come to, after the engine was away; undefined when only the log has the rest. */
 async function attachAgain(engine: Engine, session: BrokenSession): Promise<Attachment | undefined> {
-  const { input, start } = session;
+  const { input, start, place } = session;
   try {
     return await retryWhileUnavailable(async () => {
       const output = openAttachment(engine, input, { ...start, resume: await findResume(engine, session) });
       input.repeatSize();
-      await output.next();
+      await started(output, place);
       return output;
     });
   } catch (error) {

@@ -19,9 +19,10 @@ test('what has come is passed over, stream by stream, also when it ended within 
 test('a client goes on behind the last byte it got, counted from where it was connected', () => {
   const place = new OutputPlace({ fromStart: false });
   assert.equal(place.resume(), undefined);
+  place.attach({ containerId: 'one', tty: false, run: 3n, attachmentId: 'id' });
   place.connect({ run: 3n, stdoutPosition: 100n, stderrPosition: 20n });
   for (const chunk of [out('four'), err('x')]) place.pass(chunk);
-  assert.deepEqual(place.resume(), { run: 3n, stdoutPosition: 104n, stderrPosition: 21n });
+  assert.deepEqual(place.resume(), { run: 3n, stdoutPosition: 104n, stderrPosition: 21n, attachmentId: 'id' });
   assert.equal(
     place
       .unseen()(out('y'.repeat(106)))
@@ -33,5 +34,5 @@ test('a client goes on behind the last byte it got, counted from where it was co
 test('who wants everything goes on at the start of a run that he was never connected to', () => {
   const place = new OutputPlace({ fromStart: true });
   assert.equal(place.isKnown, false);
-  assert.deepEqual(place.resume(2n), { run: 2n, stdoutPosition: 0n, stderrPosition: 0n });
+  assert.deepEqual(place.resume(2n), { run: 2n, stdoutPosition: 0n, stderrPosition: 0n, attachmentId: '' });
 });

@@ -1,15 +1,21 @@
-import { type AttachConnected, AttachResume } from '@flotilla/proto/flotilla/v1/container';
+import { type AttachConnected, AttachResume, type AttachStarted } from '@flotilla/proto/flotilla/v1/container';
 import type { OutputPiece } from './output.ts';
 
 /** How far a client has come in the output of one run of a container, in bytes since the run's start. */
 export class OutputPlace {
   #run = 0n;
+  #attachmentId = '';
   #stdout: bigint | undefined;
   #stderr: bigint | undefined;
 
   /** `fromStart`: every byte of the run is wanted; otherwise where it begins is known once it is connected. */
   constructor({ fromStart }: { readonly fromStart: boolean }) {
     if (fromStart) this.#stdout = this.#stderr = 0n;
+  }
+
+  /** It is attached, under an id by which it may come back. */
+  attach({ attachmentId }: AttachStarted): void {
+    this.#attachmentId = attachmentId;
   }
 
   connect({ run, stdoutPosition, stderrPosition }: AttachConnected): void {
@@ -33,7 +39,8 @@ export class OutputPlace {
   /** What to attach with in order to go on; of `run` when it is not known yet. Undefined when nothing is owed. */
   resume(run = this.#run): AttachResume | undefined {
     if (this.#stdout === undefined || this.#stderr === undefined) return undefined;
-    return AttachResume.create({ run, stdoutPosition: this.#stdout, stderrPosition: this.#stderr });
+    const attachmentId = this.#attachmentId;
+    return AttachResume.create({ run, stdoutPosition: this.#stdout, stderrPosition: this.#stderr, attachmentId });
   }
 
   /** Gives of the run's output, piece by piece from its start on, what has not come yet. */

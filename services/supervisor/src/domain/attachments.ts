@@ -4,17 +4,24 @@ import type { Engine } from './engine.ts';
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** As ResolveTaskRequest has them. */
+export interface AttachmentOptions {
+  readonly attachmentId: string;
+  readonly reportsEnd: boolean;
+  readonly resumes: boolean;
+}
+
 /**
  * Announces that a client attaches to a container, once for each id; `reportsEnd`: and its end will be told. INVALID_FIELD.
  */
 export function announceAttach(
   { repository, attachments, now }: Engine,
   containerId: string,
-  { attachmentId, reportsEnd }: { readonly attachmentId: string; readonly reportsEnd: boolean },
+  { attachmentId, reportsEnd, resumes }: AttachmentOptions,
 ): void {
   if (!uuid.test(attachmentId)) throw invalidField('attachment_id', 'a UUID', attachmentId);
   const event = { ...containerEvent(repository.find(containerId), 'attach', now()), eventId: attachmentId };
-  repository.save({ events: [event] });
+  if (!resumes) repository.save({ events: [event] });
   if (reportsEnd) attachments.begin(containerId, attachmentId);
 }
 

@@ -113,7 +113,7 @@ test('one that is removed when it exits stays until its clients have had all, or
   const engine = world.engine();
   const attach = (containerId: string) => {
     const attachmentId = randomUUID();
-    announceAttach(engine, containerId, { attachmentId, reportsEnd: true });
+    announceAttach(engine, containerId, { attachmentId, reportsEnd: true, resumes: false });
     return () => engine.attachments.end(containerId, attachmentId);
   };
   const isThere = async (containerId: string) => {

@@ -50,7 +50,7 @@ test('attaching and detaching are announced under the id that the api gives', as
   using world = new FakeWorld();
   const { engine, containerId } = await running(world);
   const [attached, left, leftExec] = [randomUUID(), randomUUID(), randomUUID()];
-  announceAttach(engine, containerId, { attachmentId: attached, reportsEnd: false });
+  announceAttach(engine, containerId, { attachmentId: attached, reportsEnd: false, resumes: false });
   announceDetach(engine, { containerId, execId: '', eventId: left });
   announceDetach(engine, { containerId, execId: 'e1', eventId: leftExec });
   announceDetach(engine, { containerId: 'gone', execId: '', eventId: randomUUID() });
@@ -64,8 +64,11 @@ test('attaching and detaching are announced under the id that the api gives', as
   );
   for (const eventId of ['', 'x', `${left}x`]) {
     assert.throws(() => announceDetach(engine, { containerId, execId: '', eventId }), { reason: 'INVALID_FIELD' });
-    assert.throws(() => announceAttach(engine, containerId, { attachmentId: eventId, reportsEnd: true }), {
-      reason: 'INVALID_FIELD',
-    });
+    assert.throws(
+      () => announceAttach(engine, containerId, { attachmentId: eventId, reportsEnd: true, resumes: false }),
+      {
+        reason: 'INVALID_FIELD',
+      },
+    );
   }
 });

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import type { StreamLogsRequest, StreamLogsResponse } from '@flotilla/proto/flotilla/v1/container';
 import type { CallContext } from '@flotilla/rpc';
@@ -7,9 +8,12 @@ import { isLive } from '../domain/container-state.ts';
 import type { Engine } from '../domain/engine.ts';
 import { hasLogFile, type LogDriverName, logDriverOf } from '../domain/validation/log-options.ts';
 
-/** ContainerService.StreamLogs: what the log has and, with `follow`, what comes until the run is over. */
+/**
+ * ContainerService.StreamLogs: what the log has and, with `follow`, what comes until the run is over. A container that is removed
+ * when it exits stays for its readers, as for clients that are attached.
+ */
 export async function* streamLogs(
-  { repository, files, now }: Engine,
+  { repository, files, attachments, now }: Engine,
   request: StreamLogsRequest,
   { signal }: CallContext,
 ): AsyncGenerator<StreamLogsResponse> {
@@ -35,14 +39,20 @@ export async function* streamLogs(
     signal,
     now,
   });
-  for await (const { stream, timeUnixNano, data, cursor, attributes } of entries) {
-    yield {
-      stream: stream === 'stdout' ? 'OUTPUT_STREAM_STDOUT' : 'OUTPUT_STREAM_STDERR',
-      timeUnixNano,
-      data,
-      cursor,
-      attributes: request.details ? { ...attributes } : {},
-    };
+  const reader = randomUUID();
+  attachments.begin(containerId, reader);
+  try {
+    for await (const { stream, timeUnixNano, data, cursor, attributes } of entries) {
+      yield {
+        stream: stream === 'stdout' ? 'OUTPUT_STREAM_STDOUT' : 'OUTPUT_STREAM_STDERR',
+        timeUnixNano,
+        data,
+        cursor,
+        attributes: request.details ? { ...attributes } : {},
+      };
+    }
+  } finally {
+    attachments.end(containerId, reader);
   }
 }
 

@@ -62,12 +62,12 @@ export function supervisorService(engine: Engine): Implementation {
 
 async function resolveTask(
   engine: Engine,
-  { container, wait, attachmentId, reportsEnd }: ResolveTaskRequest,
+  { container, wait, ...attachment }: ResolveTaskRequest,
   { signal }: CallContext,
 ) {
   const { repository, shims } = engine;
   const { containerId, config, state, run } = repository.find(container);
-  if (attachmentId !== '') announceAttach(engine, containerId, { attachmentId, reportsEnd });
+  if (attachment.attachmentId !== '') announceAttach(engine, containerId, attachment);
   const common = { containerId, tty: config.tty, openStdin: config.openStdin };
   const shimAddress = shims.address(containerId);
   if (isLive(state)) return { ...common, shimAddress, run: BigInt(run), expected: false };
