@@ -16,6 +16,8 @@ export interface HealthCheck {
 }
 
 const defaults = { intervalMs: 30_000, timeoutMs: 30_000, startPeriodMs: 0, startIntervalMs: 5_000, retries: 3 };
+/** A longer one would end at once: setTimeout takes 31 bits. */
+const longestTimerMs = 2 ** 31 - 1;
 const defaultShell = ['/bin/sh', '-c'];
 
 /** What is asked for over what the image brings over Docker's defaults; undefined when nothing is to be checked. */
@@ -32,7 +34,7 @@ export function healthCheckOf({ healthcheck }: ContainerConfig, image: ImageConf
   return {
     command,
     intervalMs: milliseconds('intervalNanos', defaults.intervalMs),
-    timeoutMs: milliseconds('timeoutNanos', defaults.timeoutMs),
+    timeoutMs: Math.min(milliseconds('timeoutNanos', defaults.timeoutMs), longestTimerMs),
     startPeriodMs: milliseconds('startPeriodNanos', defaults.startPeriodMs),
     startIntervalMs: milliseconds('startIntervalNanos', defaults.startIntervalMs),
     retries: pick('retries') || defaults.retries,

@@ -80,6 +80,11 @@ test("what the user gives stands over what the image gives, and that over Docker
   assert.deepEqual(bare, { ...common, command: ['x'], intervalMs: 30_000, startPeriodMs: 0, retries: 3 });
 });
 
+test('a time limit that no timer takes is the longest that one takes', () => {
+  const config = aConfig({ healthcheck: { test: ['CMD', 'x'], timeoutNanos: 2n ** 63n - 1n } });
+  assert.equal(healthCheckOf(config, anImage())?.timeoutMs, 2 ** 31 - 1);
+});
+
 test("a line goes to the image's shell, or to /bin/sh", () => {
   const config = aConfig({ healthcheck: { test: ['CMD-SHELL', 'a | b'] } });
   assert.deepEqual(healthCheckOf(config, anImage())?.command, ['/bin/sh', '-c', 'a | b']);

@@ -201,6 +201,8 @@ const refused: readonly (readonly [field: string, changes: Changes])[] = [
   ['oom_score_adj', { oomScoreAdj: 1001 }],
   ['shm_size_bytes', { shmSizeBytes: -1n }],
   ['healthcheck.test', { healthcheck: { test: ['CMD'] } }],
+  ['healthcheck.test[2]', { healthcheck: { test: ['CMD', 'probe', 'a\0b'] } }],
+  ['healthcheck.test[1]', { healthcheck: { test: ['CMD-SHELL', 'x'.repeat(131_072)] } }],
   ['healthcheck.interval_nanos', { healthcheck: { test: ['NONE'], intervalNanos: 5n } }],
 ];
 

@@ -93,6 +93,7 @@ function checkHealthcheck(healthcheck: Healthcheck): void {
   if ((kind === 'CMD' || kind === 'CMD-SHELL') && rest.length === 0) {
     throw invalidField('healthcheck.test', `given a command after ${kind}`);
   }
+  checkEach(healthcheck.test, 'healthcheck.test', (text, field) => checkText(text, field));
   const { intervalNanos, timeoutNanos, startPeriodNanos, startIntervalNanos } = healthcheck;
   for (const [name, nanos] of Object.entries({ intervalNanos, timeoutNanos, startPeriodNanos, startIntervalNanos })) {
     if (nanos < 0n || (nanos > 0n && nanos < 1_000_000n)) {
