@@ -7,7 +7,7 @@ import { parseChallenges } from './challenge.ts';
 import { type HttpAnswer, readBody, readErrorWords, sendFollowing } from './http-answer.ts';
 import { answerInvalid, contentMismatch, refusedByStatus, sizeMismatch, TransientError } from './registry-error.ts';
 import type { RegistrySettings } from './settings.ts';
-import { Transport } from './transport.ts';
+import { type HttpRequest, isNameUnknown, Transport } from './transport.ts';
 
 /** A document of the manifests' kind, as it came. */
 export interface FetchedDocument {
@@ -44,6 +44,8 @@ export class RegistryClient implements Disposable {
   readonly #host: string;
   readonly #transport: Transport;
   #endpoints: Promise<readonly Endpoint[]> | undefined;
+  /** Whether anybody has answered yet, whatever it was. */
+  #answered = false;
 
   constructor(options: RegistryClientOptions) {
     this.#options = options;
@@ -57,7 +59,9 @@ export class RegistryClient implements Disposable {
    * REGISTRY_RATE_LIMITED, REGISTRY_UNAVAILABLE, REGISTRY_UNTRUSTED, REGISTRY_ANSWER_INVALID.
    */
   async getManifest(tagOrDigest: string, signal: AbortSignal): Promise<FetchedDocument> {
-    const backoff = new Backoff(this.#options.settings);
+    const { settings } = this.#options;
+    const patient = new Backoff(settings);
+    const hasty = new Backoff({ ...settings, retries: Math.min(settings.retries, 1) });
     for (;;) {
       try {
         const headers = { accept: acceptManifests };
@@ -66,7 +70,9 @@ export class RegistryClient implements Disposable {
         const bytes = await readBody(answer, largestManifest, `manifest ${tagOrDigest}`);
         return checkManifest(answer, bytes, tagOrDigest);
       } catch (error) {
-        await backoff.pause(error, signal);
+        // Somebody waits: where nobody ever answers is soon said. What has answered may be waited for.
+        if (!this.#answered && isNameUnknown(error)) throw (error as TransientError).lasting;
+        await (this.#answered ? patient : hasty).pause(error, signal);
       }
     }
   }
@@ -156,8 +162,11 @@ export class RegistryClient implements Disposable {
     }
   }
 
-  #send(request: Omit<Parameters<Transport['send']>[0], 'signal'>, signal: AbortSignal): Promise<HttpAnswer> {
-    return sendFollowing(this.#transport, { ...request, signal }, (host) => this.#options.settings.insecure.has(host));
+  async #send(request: Omit<HttpRequest, 'signal'>, signal: AbortSignal): Promise<HttpAnswer> {
+    const mayBePlain = (host: string) => this.#options.settings.insecure.has(host);
+    const answer = await sendFollowing(this.#transport, { ...request, signal }, mayBePlain);
+    this.#answered = true;
+    return answer;
   }
 
   async #findEndpoints(signal: AbortSignal): Promise<readonly Endpoint[]> {

@@ -122,6 +122,12 @@ export function connectionError(host: string, error: unknown): Error {
   return new TransientError(unavailable(host, problem, error));
 }
 
+/** Whether it failed because the host's name means nothing here (getaddrinfo(3)). */
+export function isNameUnknown(error: unknown): boolean {
+  const { code = '' } = ((error as Error | undefined)?.cause ?? {}) as NodeJS.ErrnoException;
+  return code === 'ENOTFOUND' || code === 'EAI_AGAIN';
+}
+
 /** X509_verify_cert_error_string(3) and Node's own. */
 const certificateProblems =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF|DECRYPT)|CRL_|ERR_TLS_CERT_|INVALID_(CA|PURPOSE)|HOSTNAME_MISMATCH)/;
