@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mustRun } from './run-program.ts';
+import { waitFor } from './wait.ts';
+
+/** Who may use the registries of these tests. */
+export const captain = { username: 'captain', password: 'aye aye' } as const;
+/** By bcrypt, of that password: docker-registry takes no other kind. */
+const htpasswd = 'captain:$2y$05$abcdefghijklmnopqrstuu9rJO8jeBBOh1z8FciO6VCHo/X5LsHGu';
+
+/** Debian's docker-registry on loopback, which wants a password. */
+export class Registry implements AsyncDisposable {
+  readonly host: string;
+  readonly #folder: string;
+  readonly #process: ChildProcess;
+
+  private constructor(port: number, folder: string) {
+    this.host = `127.0.0.1:${port}`;
+    this.#folder = folder;
+    const config = [
+      'version: 0.1',
+      'log: {level: error, accesslog: {disabled: true}}',
+      `storage: {filesystem: {rootdirectory: ${join(folder, 'data')}}}`,
+      `auth: {htpasswd: {realm: test, path: ${join(folder, 'htpasswd')}}}`,
+      `http: {addr: "${this.host}"}`,
+    ];
+    writeFileSync(join(folder, 'htpasswd'), `${htpasswd}\n`);
+    writeFileSync(join(folder, 'config.yml'), config.join('\n'));
+    this.#process = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: 'ignore' });
+  }
+
+  static async start(): Promise<Registry> {
+    const registry = new Registry(await freePort(), mkdtempSync(join(tmpdir(), 'fl-e2e-registry-')));
+    await waitFor('the registry answers', async () => {
+      const answer = await fetch(`http://${registry.host}/v2/`).catch(() => undefined);
+      return answer?.status === 401;
+    });
+    return registry;
+  }
+
+  /** Puts the image of a docker-archive there. */
+  async push(archive: Buffer, name: string): Promise<void> {
+    const file = join(this.#folder, 'image.tar');
+    writeFileSync(file, archive);
+    const creds = `${captain.username}:${captain.password}`;
+    const flags = ['-q', '--insecure-policy', '--dest-tls-verify=false', '--dest-creds', creds];
+    await mustRun('skopeo', ['copy', ...flags, `docker-archive:${file}`, `docker://${this.host}/${name}`]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = new Promise((resolve) => this.#process.once('exit', resolve));
+    if (this.#process.exitCode === null && this.#process.kill('SIGKILL')) await ended;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => probe.once('listening', resolve));
+  const address = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
