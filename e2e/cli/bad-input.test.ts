@@ -140,7 +140,7 @@ const hanging: readonly (readonly (readonly [ServiceName, readonly string[]])[])
 ];
 for (const asks of hanging) {
   const services = [...new Set(asks.map(([service]) => service))];
-  const what = asks.map(([, [verb = '']]) => verb).join(', ');
+  const what = asks.map(([, args]) => args.join(' ')).join(', ');
   test(`${what} while ${services.join(' and ')} hang: an error within the deadline that names who does`, async () => {
     const pids = services.map((service) => engine.pid(service) ?? 0);
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
