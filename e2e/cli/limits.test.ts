@@ -73,3 +73,28 @@ test('half a processor is half a processor', async () => {
   assert.ok(share < 0.6, `used ${share.toFixed(2)} of a processor`);
   assert.ok(share > 0.15, `used ${share.toFixed(2)} of a processor: did it run at all?`);
 });
+
+test('limits are changed while it runs, in the kernel and in the record; a refused change changes nothing', async () => {
+  const memoryLimit = (container: string) => Number(read(limitPaths(engine, container, 'memoryLimit').host));
+  const id = await engine.ok('run', '--detach', '--memory', '64m', demoImage, 'sleep', '600');
+  assert.equal(memoryLimit(id), 64 << 20);
+  await engine.ok('update', '--memory', '96m', '--memory-swap', '200m', '--pids-limit', '50', id);
+  assert.equal(memoryLimit(id), 96 << 20);
+  assert.equal((await engine.flotilla(['update', '--memory', '1m', id])).code, 1);
+  assert.equal((await engine.flotilla(['update', id])).code, 1);
+  assert.equal(memoryLimit(id), 96 << 20);
+  await engine.ok('restart', '--timeout', '0', id);
+  assert.equal(memoryLimit(id), 96 << 20);
+  await engine.ok('rm', '--force', id);
+});
+
+test('a paused container stands still', async () => {
+  const id = await engine.ok('run', '--detach', demoImage, 'sh', '-c', 'while :; do :; done');
+  await engine.ok('pause', id);
+  const used = cpuUsedMs(engine, id);
+  await sleep(300);
+  assert.equal(cpuUsedMs(engine, id), used);
+  await engine.ok('unpause', id);
+  await waitFor('it goes on', () => cpuUsedMs(engine, id) > used);
+  await engine.ok('rm', '--force', id);
+});
