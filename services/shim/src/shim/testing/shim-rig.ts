@@ -45,9 +45,14 @@ import { ReportRecorder } from './report-recorder.ts';
 const starter = fileURLToPath(new URL('start-shim.ts', import.meta.url));
 const applets = 'sh cat echo head id kill ls seq sleep stty true false dd yes ps'.split(' ');
 
-// Of all shims of a test file: without it each would strip and compile everything anew.
-const compileCache = mkdtempSync(join(tmpdir(), 'fl-cache-'));
-process.on('exit', () => rmSync(compileCache, { recursive: true, force: true }));
+// Of all shims of a test file, or of all processes of a test run: without it each would strip and compile everything anew.
+const compileCache = process.env.NODE_COMPILE_CACHE ?? ownCompileCache();
+
+function ownCompileCache(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fl-cache-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
 
 /** What a task is to be, besides the usual. */
 export interface TaskPlan {
