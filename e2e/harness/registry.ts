@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,6 +48,22 @@ export class Registry implements AsyncDisposable {
     const creds = `${captain.username}:${captain.password}`;
     const flags = ['-q', '--insecure-policy', '--dest-tls-verify=false', '--dest-creds', creds];
     await mustRun('skopeo', ['copy', ...flags, `docker-archive:${file}`, `docker://${this.host}/${name}`]);
+  }
+
+  /** Stops it in the middle of whatever it does, until `resume`. */
+  pause(): void {
+    this.#process.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#process.kill('SIGCONT');
+  }
+
+  /** How many connections to it there are: proc_net_tcp(5), state 01. */
+  connections(): number {
+    const port = Number(this.host.split(':')[1]).toString(16).toUpperCase().padStart(4, '0');
+    const lines = readFileSync('/proc/net/tcp', 'utf8').split('\n');
+    return lines.filter((line) => new RegExp(`^ *\\d+: \\S+ [0-9A-F]{8}:${port} 01 `).test(line)).length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

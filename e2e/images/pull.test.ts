@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Engine } from '../harness/engine.ts';
 import { captain, Registry } from '../harness/registry.ts';
+import { waitFor } from '../harness/wait.ts';
 import { dockerArchive } from './archives.ts';
 
 let engine: Engine;
@@ -86,4 +87,20 @@ test('run and create fetch what is not there, by --pull and --platform', async (
   );
   const events = await engine.ok('events', '--since', '1h', '--until', '0s', '--filter', 'event=pull');
   assert.match(events, /image pull /);
+});
+
+test('a pull goes on when the image service is killed in the middle', async () => {
+  await flotilla(['rmi', '--force', app()]);
+  const before = registry.connections();
+  registry.pause();
+  const pulling = flotilla(['pull', app()]);
+  try {
+    await waitFor('the service asks the registry', () => registry.connections() > before);
+    await engine.killAndAwait('image');
+  } finally {
+    registry.resume();
+  }
+  const { code, stdout, stderr } = await pulling;
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /Status: Downloaded newer image/);
 });

@@ -1,10 +1,10 @@
 import process from 'node:process';
-import type { Engine } from '@flotilla/client';
+import { type Engine, isLost, retryWhileUnavailable } from '@flotilla/client';
 import { FlotillaError } from '@flotilla/errors';
 import { canonicalReference, familiarReference, parseReference } from '@flotilla/oci';
-import type { Image } from '@flotilla/proto/flotilla/v1/image';
+import type { Image, PullImageRequest } from '@flotilla/proto/flotilla/v1/image';
 import { warn } from '../failure.ts';
-import { openProgress } from '../streams/progress.ts';
+import { openProgress, type ProgressView } from '../streams/progress.ts';
 import { findRegistryAuth } from './registry-auth.ts';
 
 export interface PullOptions {
@@ -15,32 +15,50 @@ export interface PullOptions {
   readonly say: (line: string) => void;
 }
 
-/** Has the engine fetch an image, as the user who is logged in; shows how it goes on standard error. */
-export async function pullImage(engine: Engine, text: string, { platform, quiet, say }: PullOptions): Promise<Image> {
+/**
+ * Has the engine fetch an image, as the user who is logged in; shows how it goes on standard error. A pull whose engine is
+ * restarted in the middle is begun again: it may be asked twice.
+ */
+export async function pullImage(engine: Engine, text: string, options: PullOptions): Promise<Image> {
+  const { platform, quiet, say } = options;
   const reference = parseReference(text, 'image');
   const auth = await findRegistryAuth(reference.domain, process.env, warn);
-  let image: Image | undefined;
-  let digestNow = '';
-  let fetched = false;
-  {
-    using progress = await openProgress(quiet);
-    for await (const { event, digest } of engine.images.pullImage({ reference: text, platform, auth })) {
-      if (event?.$case === 'progress') {
-        progress.show(event.value);
-        fetched ||= event.value.status !== 'exists';
-      }
-      if (event?.$case === 'image') [image, digestNow] = [event.value, digest];
-    }
-  }
-  if (image === undefined) {
-    throw new FlotillaError('internal', 'the engine ended the pull without an image', { reason: 'PULL_INCOMPLETE' });
-  }
+  using progress = await openProgress(quiet);
+  const outcome = await retryWhileUnavailable(() => pullOnce(engine, { reference: text, platform, auth }, progress), {
+    onlyLost: true,
+  });
+  if (outcome instanceof Error) throw outcome;
+  progress[Symbol.dispose]();
   if (!quiet) {
     const name = familiarReference(reference);
-    say(`Digest: ${digestNow}`);
-    say(fetched ? `Status: Downloaded newer image for ${name}` : `Status: Image is up to date for ${name}`);
+    say(`Digest: ${outcome.digest}`);
+    say(outcome.fetched ? `Status: Downloaded newer image for ${name}` : `Status: Image is up to date for ${name}`);
   }
-  return image;
+  return outcome.image;
+}
+
+interface Pulled {
+  readonly image: Image;
+  readonly digest: string;
+  /** Whether there was anything to fetch. */
+  readonly fetched: boolean;
+}
+
+/** Throws when the engine was lost on the way; what the registry is to blame for is an answer. */
+async function pullOnce(engine: Engine, request: PullImageRequest, progress: ProgressView): Promise<Pulled | Error> {
+  let fetched = false;
+  try {
+    for await (const { event, digest } of engine.images.pullImage(request)) {
+      if (event?.$case === 'image') return { image: event.value, digest, fetched };
+      if (event?.$case !== 'progress') continue;
+      progress.show(event.value);
+      fetched ||= event.value.status !== 'exists';
+    }
+  } catch (error) {
+    if (isLost(error)) throw error;
+    return error as Error;
+  }
+  return new FlotillaError('internal', 'the engine ended the pull without an image', { reason: 'PULL_INCOMPLETE' });
 }
 
 /** `docker.io/library/debian:12`: what `pull` prints last. */

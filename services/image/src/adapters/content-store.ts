@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  createReadStream,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -51,6 +52,18 @@ export class ContentStore {
   /** Bytes of a blob that is there. */
   size(digest: string): number {
     return statSync(this.path(digest)).size;
+  }
+
+  /** Whether a blob that is there is what its name says. */
+  async isWhole(digest: string): Promise<boolean> {
+    const hash = createHash('sha256');
+    for await (const chunk of createReadStream(this.path(digest))) hash.update(chunk as Buffer);
+    return formatDigest(hash.digest('hex')) === digest;
+  }
+
+  /** Takes away a blob that is damaged, so that it can come again. */
+  discard(digest: string): void {
+    rmSync(this.path(digest), { force: true });
   }
 
   read(digest: string): Buffer {

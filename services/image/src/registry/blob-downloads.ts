@@ -47,7 +47,7 @@ export class BlobDownloads {
     const { descriptor, signal } = request;
     for (;;) {
       signal.throwIfAborted();
-      if (this.#has(descriptor)) return;
+      if (await this.#has(descriptor)) return;
       const other = this.#running.get(descriptor.digest);
       const download = other ?? this.#start(request);
       try {
@@ -61,12 +61,14 @@ export class BlobDownloads {
     }
   }
 
-  /** A blob of that digest that is there has the size that it has, whatever a manifest says. */
-  #has({ digest, size }: Descriptor): boolean {
+  /** A blob of another size than its descriptor says: either that is wrong, or the disk has lost some of it. */
+  async #has({ digest, size }: Descriptor): Promise<boolean> {
     if (!this.#content.has(digest)) return false;
     const there = this.#content.size(digest);
-    if (there !== size) throw sizeMismatch(digest, size, String(there));
-    return true;
+    if (there === size) return true;
+    if (await this.#content.isWhole(digest)) throw sizeMismatch(digest, size, String(there));
+    this.#content.discard(digest);
+    return false;
   }
 
   #start({ descriptor, open }: BlobRequest): Download {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import { readFileSync, truncateSync } from 'node:fs';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mediaTypes } from '@flotilla/oci/image';
@@ -14,6 +17,8 @@ const stack = new AsyncDisposableStack();
 const stallMs = 600;
 let registry: OddRegistry;
 let other: OddRegistry;
+/** A proxy that takes connections, and that is all. */
+const deaf = createServer();
 let service: ImageProcess;
 let image: SmallImage;
 let name: string;
@@ -24,13 +29,16 @@ before(async () => {
   if (skip !== false) return;
   registry = stack.use(await OddRegistry.start());
   other = stack.use(await OddRegistry.start());
+  await once(deaf.listen(0, '127.0.0.1'), 'listening');
+  stack.defer(() => void deaf.close().closeAllConnections());
   image = await putSmallImage(registry, 'good');
   layers = image.manifest.layers.map(({ digest }) => new RegExp(`/blobs/${digest}$`));
   name = `${registry.host}/odd/image`;
   const settings = ['--registry-stall-ms', String(stallMs), '--registry-retry-ms', '10', '--registry-retries', '3'];
   service = stack.use(
     new ImageProcess([...settings, '--registry-mirrors', `mirrored.test=http://${other.host}`], {
-      HTTPS_PROXY: 'http://127.0.0.1:1',
+      HTTPS_PROXY: `http://127.0.0.1:${(deaf.address() as AddressInfo).port}`,
+      NO_PROXY: 'mirrored.test',
     }),
   );
 });
@@ -416,6 +424,29 @@ test('a layer that leaves its root is refused by name, with image and layer', { 
     assert.equal(error.metadata.layer, evil.manifest.layers[1]?.digest);
     return true;
   });
+});
+
+test('a registry that takes a question and never answers, and a proxy that does: REGISTRY_UNAVAILABLE', {
+  skip,
+}, async () => {
+  registry.when(manifests, () => {});
+  assert.match(await refused('good', 'REGISTRY_UNAVAILABLE'), /no byte came for 600 ms/);
+  deaf.on('connect', () => {});
+  await assert.rejects(service.pull('behind.proxy.test/a:1'), {
+    reason: 'REGISTRY_UNAVAILABLE',
+    message: /timed out after 600 ?ms|no byte came for 600 ms/,
+  });
+});
+
+test('a blob that the disk has lost the end of is fetched again', { skip }, async () => {
+  const pulled = await service.pull(`${name}:good`);
+  const { digest } = image.manifest.layers[1]!;
+  const path = join(service.root, 'image/content/blobs/sha256', digest.slice('sha256:'.length));
+  truncateSync(path, 1000);
+  registry.reset();
+  assert.equal((await service.pull(`${name}:good`)).image.imageId, pulled.image.imageId);
+  assert.equal(registry.asked.filter(({ path: asked }) => asked.includes('/blobs/')).length, 1);
+  assert.deepEqual(readFileSync(path), image.layers[1]);
 });
 
 test('a pull that is cancelled hangs up, and leaves nothing', { skip }, async () => {

@@ -42,12 +42,11 @@ export class Transport implements Disposable {
       signal,
     });
     const { stallMs } = this.#settings;
-    let response: IncomingMessage | undefined;
-    request.setTimeout(stallMs, () => {
-      (response ?? request).destroy(new Error(`no byte came for ${stallMs} ms`));
-    });
+    const stalled = () => new Error(`no byte came for ${stallMs} ms`);
+    // A name that is looked up, a proxy that is asked, a connection that is made: no socket that could tell that it waits.
+    const headTimer = setTimeout(() => request.destroy(stalled()), stallMs);
     request.once('response', (answer) => {
-      response = answer;
+      request.setTimeout(stallMs, () => answer.destroy(stalled()));
       resolve(answer);
     });
     // Later ones are the answer's, which whoever reads it hears.
@@ -58,6 +57,8 @@ export class Transport implements Disposable {
     } catch (error) {
       signal.throwIfAborted();
       throw connectionError(url.host, error);
+    } finally {
+      clearTimeout(headTimer);
     }
   }
 
