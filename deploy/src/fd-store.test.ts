@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { closeFd, duplicateFd, NotifySocket, pipe2 } from '@flotilla/linux';
 import { createLogger } from '@flotilla/log';
 import { FdStore } from './fd-store.ts';
@@ -26,10 +25,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
+/** For programs that do not lie beside their packages. */
+const linux = import.meta.resolve('@flotilla/linux');
 /** Writes what it was started with into a file, stores a pipe's end, and waits to be killed. */
 const program = `
 import { readlinkSync, renameSync, writeFileSync } from 'node:fs';
-import { NotifySocket, pipe2 } from '@flotilla/linux';
+import { NotifySocket, pipe2 } from '${linux}';
 const names = process.env.LISTEN_FDNAMES.split(':');
 const told = { pid: process.pid, names, count: process.env.LISTEN_FDS, for: process.env.LISTEN_PID,
   links: names.map((_, i) => readlinkSync('/proc/self/fd/' + (3 + i))) };
@@ -58,8 +59,7 @@ async function waitFor<T>(find: () => T | undefined): Promise<T> {
 }
 
 test('what a process stores is handed to the next one behind its socket, also when it is killed the moment it sent it', async () => {
-  const scripts = fileURLToPath(new URL('.', import.meta.url));
-  const script = join(scripts, `.fd-store-${process.pid}.mjs`); // beside the packages that it imports
+  const script = join(folder, 'program.mjs');
   writeFileSync(script, program);
   const report = join(folder, 'report');
   const path = join(folder, 'one.sock');
@@ -102,14 +102,13 @@ test('what a process stores is handed to the next one behind its socket, also wh
   } finally {
     await one.stop(1_000);
     one.store[Symbol.dispose]();
-    rmSync(script);
   }
 });
 
 /** Stores so many descriptors as fast as the manager hears, and is killed; the next one tells how many it was given. */
 const hoarder = `
 import { writeFileSync } from 'node:fs';
-import { NotifySocket, pipe2, poll, POLLOUT } from '@flotilla/linux';
+import { NotifySocket, pipe2, poll, POLLOUT } from '${linux}';
 const count = Number(process.argv[3]);
 const notify = NotifySocket.open(process.env.NOTIFY_SOCKET);
 if (process.env.LISTEN_FDS === '1') {
@@ -126,7 +125,7 @@ setInterval(() => {}, 1000);
 
 test('what is kept of 2,000 containers comes back', async () => {
   const count = 6_000; // init, stdout and stderr of each
-  const script = join(fileURLToPath(new URL('.', import.meta.url)), `.hoarder-${process.pid}.mjs`);
+  const script = join(folder, 'hoarder.mjs');
   writeFileSync(script, hoarder);
   const report = join(folder, 'report');
   using notify = new NotifyServer(files.notifySocket, (notice) => void one.hear(notice));
@@ -146,7 +145,6 @@ test('what is kept of 2,000 containers comes back', async () => {
   } finally {
     await one.stop(1_000);
     one.store[Symbol.dispose]();
-    rmSync(script);
   }
 });
 
