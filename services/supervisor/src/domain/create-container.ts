@@ -8,6 +8,7 @@ import { findUser } from './find-user.ts';
 import { randomName } from './random-name.ts';
 import { sandboxWish } from './sandbox.ts';
 import { checkImageConfig, mergeArgs, mergeMounts, mergePorts } from './spec/merge-config.ts';
+import { untilStored } from './until-stored.ts';
 import { parseMode } from './validation/modes.ts';
 import { checkContainerName } from './validation/names.ts';
 import { validateConfig } from './validation/validate-config.ts';
@@ -173,7 +174,7 @@ async function resolveMounts({ images }: Engine, record: ContainerRecord): Promi
 
 /** Takes back what a create had done so far. Its name is free at once, whatever becomes of the rest. */
 export async function undoCreate(engine: Engine, containerId: string): Promise<void> {
-  engine.repository.remove(containerId, []);
+  await untilStored(engine, containerId, () => engine.repository.remove(containerId, []));
   engine.strays.add(containerId);
   await clearStray(engine, containerId);
 }

@@ -77,6 +77,7 @@ test('an unknown user is refused when the container is made', async () => {
 for (const [step, exitCode, error] of [
   ['attach', 128, new FlotillaError('already_exists', 'port 80 is in use', { reason: 'PORT_IN_USE' })],
   ['launch', 128, new FlotillaError('unavailable', 'no launcher', { reason: 'SERVICE_UNAVAILABLE' })],
+  ['log daemon', 128, new FlotillaError('failed_precondition', 'no daemon', { reason: 'LOG_DAEMON_NOT_RUNNING' })],
   ['start', 127, new FlotillaError('not_found', 'no such command', { reason: 'COMMAND_NOT_FOUND' })],
   ['start', 126, new FlotillaError('permission_denied', 'not executable', { reason: 'COMMAND_NOT_EXECUTABLE' })],
 ] as const) {

@@ -2,6 +2,7 @@ import { FlotillaError } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { checkRunning } from './kill-container.ts';
+import { untilStored } from './until-stored.ts';
 
 /** Freezes a container. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is frozen already, CONTAINER_NOT_RUNNING. */
 export async function pauseContainer(engine: Engine, reference: string): Promise<void> {
@@ -16,11 +17,12 @@ export async function pauseContainer(engine: Engine, reference: string): Promise
     try {
       await shims.pause(containerId);
     } catch (error) {
-      repository.save({ container: moveTo(pausing, 'running') });
+      await untilStored(engine, containerId, () => repository.save({ container: moveTo(pausing, 'running') }));
       throw error;
     }
     const paused = moveTo(pausing, 'paused');
-    repository.save({ container: paused, events: [containerEvent(paused, 'pause', now())] });
+    const events = [containerEvent(paused, 'pause', now())];
+    await untilStored(engine, containerId, () => repository.save({ container: paused, events }));
   });
 }
 
@@ -34,7 +36,8 @@ export async function unpauseContainer(engine: Engine, reference: string): Promi
     if (record.state !== 'paused') throw wrongState(record, 'is not paused');
     const running = moveTo(record, 'running');
     await shims.resume(containerId);
-    repository.save({ container: running, events: [containerEvent(running, 'unpause', now())] });
+    const events = [containerEvent(running, 'unpause', now())];
+    await untilStored(engine, containerId, () => repository.save({ container: running, events }));
   });
 }
 

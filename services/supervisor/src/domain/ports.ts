@@ -3,6 +3,7 @@ import type { ContainerEvent, ContainerRecord } from './container.ts';
 import type { Endpoint, ImageConfig, PortMapping } from './container-config.ts';
 import type { ExecRecord } from './exec.ts';
 import type { TaskLog } from './log-settings.ts';
+import type { LogOptions } from './validation/log-options.ts';
 
 // What the rules need from outside, in the rules' own words.
 
@@ -232,6 +233,8 @@ export interface Files {
   logPath(containerId: string, driver: string): string;
   /** The host's own /etc/hosts and /etc/resolv.conf. */
   hostEtc(): { readonly hosts: string; readonly resolvConf: string };
+  /** FAILED_PRECONDITION / LOG_DAEMON_NOT_RUNNING when a driver needs a daemon whose socket is not there. */
+  checkLogDaemon(log: LogOptions): void;
   /** Writes a bundle. */
   writeBundle(bundle: Bundle): void;
   /** The spec of the current run. */

@@ -5,6 +5,7 @@ import { type Engine, mustGet } from './engine.ts';
 import { waitsForRestart } from './restart-policy.ts';
 import { stopWith } from './stop-container.ts';
 import { takeDown } from './take-down.ts';
+import { untilStored } from './until-stored.ts';
 
 export interface RemoveRequest {
   readonly force: boolean;
@@ -62,10 +63,13 @@ export async function removeQueued(engine: Engine, containerId: string, removeVo
     await removeParts(engine, removing);
   } catch (error) {
     const text = error instanceof FlotillaError ? error.message : "the engine failed; the supervisor's log says how";
-    repository.save({ container: moveTo(removing, 'dead', { error: text }) });
+    await untilStored(engine, containerId, () =>
+      repository.save({ container: moveTo(removing, 'dead', { error: text }) }),
+    );
     throw error;
   }
-  repository.remove(containerId, [containerEvent(removing, 'destroy', now())]);
+  const events = [containerEvent(removing, 'destroy', now())];
+  await untilStored(engine, containerId, () => repository.remove(containerId, events));
   await repository.flush();
 }
 

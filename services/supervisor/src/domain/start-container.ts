@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FlotillaError, hasReason } from '@flotilla/errors';
+import { asDiskFull, FlotillaError, hasReason } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo, noRestarts } from './container.ts';
 import { checkTransition } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
@@ -14,6 +14,8 @@ import { joinNamespace, openSandbox, type Sandbox } from './sandbox.ts';
 import { scheduleRestart } from './schedule-restart.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { takeDown } from './take-down.ts';
+import { isDiskFull, untilStored } from './until-stored.ts';
+import { parseLogOptions } from './validation/log-options.ts';
 import { ipcMode, pidMode } from './validation/modes.ts';
 import { whileFlushing } from './while-flushing.ts';
 
@@ -71,7 +73,24 @@ export async function startQueued(
   repository.removeExecs(containerId);
   repository.save({ container: starting });
   // Power loss forgets which process ran, which does not matter, but never that one was wanted.
-  return { changed: true, run: await whileFlushing(engine, () => runStart(engine, starting, alsoAnnounce)) };
+  const start = async () => {
+    if (by === 'user') await checkLogDaemon(engine, starting);
+    return runStart(engine, starting, alsoAnnounce);
+  };
+  return { changed: true, run: await whileFlushing(engine, start) };
+}
+
+/**
+ * A user is told that nobody would take the output; without that the container's first write would wait for ever. A policy
+ * does not ask: its daemon may be about to come back.
+ */
+async function checkLogDaemon(engine: Engine, { containerId, config }: ContainerRecord): Promise<void> {
+  try {
+    engine.files.checkLogDaemon(parseLogOptions(config.log));
+  } catch (error) {
+    await giveUpStart(engine, containerId, error);
+    throw error;
+  }
 }
 
 /**
@@ -89,7 +108,7 @@ export async function runStart(
     try {
       const launched = await launch(engine, record);
       const started = await release(engine, containerId, engine.waiters.announce(containerId, record.run));
-      saveRunning(engine, launched, started, alsoAnnounce);
+      await untilStored(engine, containerId, () => saveRunning(engine, launched, started, alsoAnnounce));
       return record.run;
     } catch (error) {
       if (attempt === startAttempts || !hasNeverRun(error)) {
@@ -129,7 +148,7 @@ export async function beginAnew(engine: Engine, record: ContainerRecord): Promis
     engine.log.warn({ containerId, err }, 'what is left of a shim that was lost could not be removed'),
   );
   const again = { ...record, run: run + 1 };
-  engine.repository.save({ container: again });
+  await untilStored(engine, containerId, () => engine.repository.save({ container: again }));
   return again;
 }
 
@@ -248,7 +267,7 @@ export async function giveUpStart(engine: Engine, containerId: string, error: un
     restarts:
       startedByPolicy(starting) && mayPass(error) ? waitAgain(starting.restarts, engine.now()) : starting.restarts,
   });
-  repository.save({ container: failed });
+  await untilStored(engine, containerId, () => repository.save({ container: failed }));
   scheduleRestart(engine, containerId);
   if (failed.config.autoRemove && !away) {
     await removeQueued(engine, containerId, true).catch((err: unknown) =>
@@ -257,8 +276,9 @@ export async function giveUpStart(engine: Engine, containerId: string, error: un
   }
 }
 
-/** A service was away: the policy tries again. Any other failure is the container's own, and is not repeated. */
+/** A service was away, or the disk full: the policy tries again. Any other failure is the container's own, and is not repeated. */
 function mayPass(error: unknown): boolean {
+  if (isDiskFull(error)) return true;
   return error instanceof FlotillaError && (error.code === 'unavailable' || error.code === 'deadline_exceeded');
 }
 
@@ -269,5 +289,6 @@ function startExitCode(error: unknown): number {
 }
 
 function startErrorText(error: unknown): string {
-  return error instanceof FlotillaError ? error.message : "the engine failed; the supervisor's log says how";
+  const known = error instanceof FlotillaError ? error : asDiskFull(error);
+  return known?.message ?? "the engine failed; the supervisor's log says how";
 }
