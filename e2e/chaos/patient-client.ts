@@ -101,5 +101,7 @@ export function isDiskFull(error: unknown): boolean {
 function mayAskAgain(method: string, error: unknown): boolean {
   const code = codeOf(error);
   if (code === status.UNAVAILABLE || isDiskFull(error)) return true;
+  // CREATE_FAILED: an earlier asking, which is not told apart from this one, came to nothing.
+  if (method === 'CreateContainer' && code === status.ABORTED) return true;
   return method === 'WaitContainer' && code === status.DEADLINE_EXCEEDED;
 }
