@@ -89,6 +89,13 @@ test('none and syslog cannot be read, and say so', async () => {
   assert.match(read.stderr, /configured logging driver does not support reading \(none\)/);
 });
 
+test('a start with a log daemon that is not there says so', async () => {
+  const address = `syslog-address=unix://${engine.folders.folder}/no-such.sock`;
+  const refused = await engine.flotilla(['run', '--rm', '--log-driver', 'syslog', '--log-opt', address, demoImage]);
+  assert.equal(refused.code, 125);
+  assert.match(refused.stderr, /log driver syslog: no daemon listens at .*no-such[.]sock/);
+});
+
 describe('with the daemons', { skip: whyNot ?? false }, () => {
   test('syslog: each line once, with priority and tag', async () => {
     const address = `syslog-address=unix://${rsyslogd!.socketPath}`;

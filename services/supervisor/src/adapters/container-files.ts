@@ -2,13 +2,13 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
-import { invalidField } from '@flotilla/errors';
+import { FlotillaError, invalidField } from '@flotilla/errors';
 import { isErrno } from '@flotilla/linux';
 import type { Spec } from '@flotilla/oci';
 import { type LogSettings, TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import type { TaskLog } from '../domain/log-settings.ts';
 import type { Bundle, ExitRecord, Files, TaskTruth } from '../domain/ports.ts';
-import { hasLogFile } from '../domain/validation/log-options.ts';
+import { hasLogFile, type LogOptions } from '../domain/validation/log-options.ts';
 import { type DeviceSet, type DeviceWish, readAllDevices, readDevices } from './host-devices.ts';
 import { isInitAlive, isShimAlive, readShimFile } from './process-identity.ts';
 import { watchProcess } from './watch-process.ts';
@@ -60,6 +60,17 @@ export class ContainerFiles implements Files {
 
   hostEtc() {
     return { hosts: readOrEmpty('/etc/hosts'), resolvConf: readOrEmpty('/etc/resolv.conf') };
+  }
+
+  checkLogDaemon(log: LogOptions): void {
+    const { driver } = log;
+    if (driver !== 'syslog' && driver !== 'journald') return;
+    const path = daemonSocket(log, this.#options.journalSocket);
+    if (isSocket(path)) return;
+    throw new FlotillaError('failed_precondition', `log driver ${driver}: no daemon listens at ${path}`, {
+      reason: 'LOG_DAEMON_NOT_RUNNING',
+      metadata: { driver, path },
+    });
   }
 
   /** Nothing here is flushed: after power loss no run goes on, and a start writes all of it again. */
@@ -199,6 +210,18 @@ function readOrEmpty(path: string): string {
   }
 }
 
+function daemonSocket({ driver, syslog }: LogOptions, journalSocket: string): string {
+  return driver === 'journald' ? journalSocket : syslog.address.path;
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return statSync(path).isSocket();
+  } catch {
+    return false;
+  }
+}
+
 function logSettings(log: TaskLog, journalSocket: string): Parameters<typeof LogSettings.fromPartial>[0] {
   const { address, facility, format } = log.syslog;
   const { tag, attributes, containerName, imageName } = log;
@@ -208,7 +231,7 @@ function logSettings(log: TaskLog, journalSocket: string): Parameters<typeof Log
     containerName,
     imageName,
     nonBlockingBufferBytes: BigInt(log.nonBlockingBufferBytes),
-    socketPath: log.driver === 'journald' ? journalSocket : address.path,
+    socketPath: daemonSocket(log, journalSocket),
     socketType: address.type,
     syslogFacility: facility,
     syslogFormat: format,

@@ -250,6 +250,10 @@ export class FakeWorld {
       etcPaths: () => ({ hostname: '/h', hosts: '/hosts', resolvConf: '/resolv' }),
       logPath: (containerId) => `/logs/${containerId}`,
       hostEtc: () => ({ hosts: '', resolvConf: 'nameserver 192.0.2.1\n' }),
+      checkLogDaemon: () => {
+        const failure = this.failing.get('log daemon');
+        if (failure !== undefined) throw failure;
+      },
       writeBundle: (bundle) => void this.bundles.set(bundle.containerId, bundle),
       readSpec: (containerId) => this.bundles.get(containerId)?.spec as Spec,
       removeState: async (containerId) => void this.bundles.delete(containerId),
