@@ -4,16 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
+import { demoImage } from '../harness/engine.ts';
 import type { LoadRecord } from './load-record.ts';
 import { codeOf, type PatientClient } from './patient-client.ts';
-
-const folder = 'chaos';
 
 /** One client: imports an image, gives it a second name, takes both away, and so on until told to end. */
 export async function changeImages(client: PatientClient, record: LoadRecord, signal: AbortSignal): Promise<void> {
   for (let number = 0; !signal.aborted; number += 1) {
     try {
-      await importAndRemove(client, `${folder}/image-${number}:1`, record);
+      await importAndRemove(client, `chaos/image-${number}:1`, record);
       record.count('images that came and went');
       await sleep(100);
     } catch (error) {
@@ -33,19 +32,19 @@ async function importAndRemove(client: PatientClient, reference: string, record:
   const id = String(imported.image_id);
   await client.call('ImageService', 'TagImage', { image: id, reference: tag });
   for (const name of [reference, tag]) {
-    const found = await idOf(client, name);
+    const found = await imageIdOf(client, name);
     if (found !== id) record.wrong.push(`${name} is ${found}, it was made ${id}`);
   }
   // An import that was asked for twice made two images, of which one has lost its name to the other: as in Docker.
   for (const name of [reference, tag]) {
     await client.call('ImageService', 'RemoveImage', { image: name }, status.NOT_FOUND);
-    const found = await idOf(client, name);
+    const found = await imageIdOf(client, name);
     if (found !== '') record.wrong.push(`${name} was removed and is ${found}`);
   }
 }
 
 /** Empty when there is none of that name. */
-async function idOf(client: PatientClient, name: string): Promise<string> {
+export async function imageIdOf(client: PatientClient, name: string): Promise<string> {
   const answer = await client.patiently('GetImage', () =>
     client.grpc.call('ImageService', 'GetImage', { image: name }).catch((error: unknown) => {
       if (codeOf(error) === status.NOT_FOUND) return {};
@@ -66,9 +65,9 @@ function makeTar(text: string): Buffer {
   }
 }
 
-/** References of the load's that the store still has. */
+/** References that the store still has, but for the one that it began with. */
 export async function leftImages(client: PatientClient): Promise<readonly string[]> {
   const { images } = await client.call('ImageService', 'ListImages', {});
   const names = (images as readonly { references: readonly string[] }[]).flatMap(({ references }) => references);
-  return names.filter((name) => name.startsWith(`${folder}/`));
+  return names.filter((name) => name !== demoImage);
 }

@@ -2,6 +2,7 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from '../harness/engine.ts';
 import { storedEvents } from '../harness/events.ts';
+import type { Registry } from '../harness/registry.ts';
 import type { TestFolders } from '../harness/test-folders.ts';
 import { waitFor } from '../harness/wait.ts';
 import { changeImages, leftImages } from './change-images.ts';
@@ -15,6 +16,7 @@ import { leftInFolders } from './left-in-folders.ts';
 import { LoadRecord } from './load-record.ts';
 import { passContainers, runExecs } from './passing-containers.ts';
 import { CallRecord, PatientClient } from './patient-client.ts';
+import { pullImages, pullProblem, startRegistry } from './pull-images.ts';
 import { Random } from './random.ts';
 import { SmallDisk } from './small-disk.ts';
 
@@ -71,7 +73,8 @@ async function loadAndBreak(engine: Engine, disk: SmallDisk | undefined, plan: C
   for (let i = 0; i < plan.containers; i += 1) lasting.push(await startLasting(client, i, pauseMs));
 
   const ended = new AbortController();
-  const load = startLoad(engine, plan, lasting, { calls, record, signal: ended.signal });
+  await using registry = pullProblem() === undefined ? await startRegistry() : undefined;
+  const load = startLoad(engine, plan, lasting, registry, { calls, record, signal: ended.signal });
   const keeper = new KeeperWatch(engine);
   const faults = await doFaults({ engine, disk }, planFaults(plan));
   ended.abort();
@@ -112,12 +115,14 @@ async function startLoad(
   engine: Engine,
   plan: ChaosPlan,
   lasting: readonly LastingContainer[],
+  registry: Registry | undefined,
   { calls, record, signal }: Recording,
 ): Promise<void> {
   const { run, instance } = engine.folders;
   const [first, ...others] = lasting;
   const random = (nth: number) => new Random(plan.seed + nth);
   const work: ((client: PatientClient) => Promise<void>)[] = [(client) => changeImages(client, record, signal)];
+  if (registry !== undefined) work.push((client) => pullImages(client, registry, record, signal));
   if (first !== undefined) work.push((client) => runExecs(client, first.id, record, signal));
   // An exec in a container that is frozen is refused.
   if (others.length > 0) {
