@@ -7,6 +7,7 @@ import process from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { demoImage, Engine } from '../harness/engine.ts';
+import { storedEvents } from '../harness/events.ts';
 import { waitFor } from '../harness/wait.ts';
 
 let engine: Engine;
@@ -162,6 +163,10 @@ test('input goes on over the death of the api; it ends when its one client goes 
   first.type('one\n');
   await first.sees('one\n');
   using second = new Client('attach', '--no-stdin', 'once');
+  await waitFor('both are attached', async () => {
+    const events = (await storedEvents(engine)).filter(({ action }) => action === 'attach');
+    return events.filter(({ attributes }) => attributes?.name === 'once').length === 2;
+  });
   await engine.killAndAwait('api');
   first.type('two\n');
   await first.sees('two\n');
@@ -212,6 +217,23 @@ test('run --rm that ends while the api is away has its last output, and is remov
   assert.equal(await client.code(), 7, client.stderr);
   const numbers = Array.from({ length: 1000 }, (_, i) => `${i + 1}\n`).join('');
   assert.equal(client.stdout, `ready\n${numbers}`);
-  assert.ok(!(await engine.ok('ps', '--all', '--format', '{{.name}}')).split('\n').includes('passing'));
+  assert.ok(!(await engine.ok('ps', '--all', '--format', '{{.Names}}')).split('\n').includes('passing'));
   rmSync(stop, { recursive: true });
+});
+
+test('no byte of input is lost or sent twice while the shim is upgraded', async () => {
+  const script = 'while read -r line; do echo "$line"; done; echo end';
+  using client = new Client('run', '-i', '--name', 'fed', '--network', 'none', demoImage, 'sh', '-c', script);
+  const numbers = Array.from({ length: 200_000 }, (_, i) => `${i}\n`).join('');
+  client.type(numbers);
+  for (const seen of ['\n3000\n', '\n60000\n']) {
+    await client.sees(seen);
+    await engine.ok('service', 'upgrade', 'shim', 'fed');
+  }
+  client.endInput();
+  assert.equal(await client.code(), 0, client.stderr);
+  const lines = client.stdout.split('\n');
+  const wrong = lines.findIndex((line, i) => line !== String(i));
+  const near = lines.slice(Math.max(wrong - 2, 0), wrong + 3).join(' ');
+  assert.ok(client.stdout === `${numbers}end\n`, `${lines.length} lines, wrong from ${wrong} on: ${near}`);
 });
