@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   closeFd,
   exitNow,
@@ -16,6 +17,9 @@ import {
 } from '@flotilla/linux';
 import { fork, restartLoop } from '@flotilla/linux/fork';
 import { TemplateProcess } from './template-process.ts';
+
+/** Those who wait for the launcher have the processor first. */
+const headStartMs = 500;
 
 /** A process that rehearses, and leaves behind a template that has; as the launcher sees it. */
 export class WarmingTemplate {
@@ -54,6 +58,7 @@ export async function warmUpTemplate(commandFd: number, launcherPid: number, wor
   setChildSubreaper(true);
   takeOwnPid();
   restartLoop();
+  await sleep(headStartMs);
   await work();
   const warmPid = getpid();
   if (fork() !== 0) exitNow(0);
