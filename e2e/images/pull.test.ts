@@ -62,7 +62,7 @@ test('pull as Docker prints it; without a log-in it is refused; who is logged in
 });
 
 test('run and create fetch what is not there, by --pull and --platform', async () => {
-  await flotilla(['rmi', '--force', app()]);
+  assert.equal((await flotilla(['rmi', '--force', app()])).code, 0);
   const never = await flotilla(['run', '--rm', '--pull', 'never', app(), '/bin/busybox', 'true']);
   assert.equal(never.code, 125);
   const run = await flotilla(['run', '--rm', app(), '/bin/busybox', 'echo', 'hello']);
@@ -72,6 +72,7 @@ test('run and create fetch what is not there, by --pull and --platform', async (
   assert.deepEqual([there.stdout, there.stderr], ['hello\n', '']);
   const always = await flotilla(['create', '--pull', 'always', app(), '/bin/busybox', 'true']);
   assert.match(always.stderr, /Image is up to date/);
+  await engine.ok('rm', always.stdout.trim());
   assert.equal((await flotilla(['run', '--rm', '--pull', 'always', '-q', app(), '/bin/busybox', 'true'])).stderr, '');
   for (const [platform, says] of [
     ['linux/s390x', /no image for linux\/s390x, only for linux\/a/],
@@ -90,7 +91,7 @@ test('run and create fetch what is not there, by --pull and --platform', async (
 });
 
 test('a pull goes on when the image service is killed in the middle', async () => {
-  await flotilla(['rmi', '--force', app()]);
+  assert.equal((await flotilla(['rmi', '--force', app()])).code, 0);
   const before = registry.connections();
   registry.pause();
   const pulling = flotilla(['pull', app()]);
