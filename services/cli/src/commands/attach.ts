@@ -39,7 +39,7 @@ async function attach(name: string, flags: AttachFlags): Promise<number> {
     }
     const tty = config?.tty === true;
     const stdin = flags.stdin && config?.openStdin === true;
-    requireTerminal(tty, stdin);
+    requireTerminal(tty, stdin, 'use --no-stdin');
     return attachedSession(engine, {
       containerId,
       tty,

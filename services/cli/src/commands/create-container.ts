@@ -48,7 +48,7 @@ export async function createContainer(
   request: CreateContainerRequest,
   flags: ContainerFlags,
 ): Promise<CreateContainerResponse> {
-  using file = openIdFile(flags.cidfile);
+  using file = openIdFile(flags.cidfile || undefined);
   const created = await withImage(engine, request.config?.image ?? '', flags, () =>
     retryWhileUnavailable(() => engine.containers.createContainer(request), { onlyLost: true }),
   );

@@ -51,8 +51,8 @@ export function eventsRequest({ filter, since, until }: EventsFlags, nowUnixNano
     actions: filters.get('event') ?? [],
     actors: named.flatMap((type) => filters.get(type) ?? []),
     labels: filters.get('label') ?? [],
-    ...(since === undefined ? {} : { sinceUnixNano: parseTimestamp('--since', since, nowUnixNano) }),
-    ...(until === undefined ? {} : { untilUnixNano: parseTimestamp('--until', until, nowUnixNano) }),
+    ...(!since ? {} : { sinceUnixNano: parseTimestamp('--since', since, nowUnixNano) }),
+    ...(!until ? {} : { untilUnixNano: parseTimestamp('--until', until, nowUnixNano) }),
   };
 }
 

@@ -34,7 +34,7 @@ export function logsCommand(): Command {
     });
 }
 
-/** The request that the flags make. A tail that is no number means all, as with Docker. */
+/** The request that the flags make. A flag that is empty, as a script's variable may be, is as good as absent. */
 export function logsRequest(container: string, flags: LogsFlags, nowUnixNano: bigint): StreamLogsRequest {
   const { since, until, tail } = flags;
   return {
@@ -44,9 +44,9 @@ export function logsRequest(container: string, flags: LogsFlags, nowUnixNano: bi
     stdout: true,
     stderr: true,
     afterCursor: '',
-    ...(since === undefined ? {} : { sinceUnixNano: parseTimestamp('--since', since, nowUnixNano) }),
-    ...(until === undefined ? {} : { untilUnixNano: parseTimestamp('--until', until, nowUnixNano) }),
-    ...(tail === undefined || tail === 'all' || tail === '-1'
+    ...(!since ? {} : { sinceUnixNano: parseTimestamp('--since', since, nowUnixNano) }),
+    ...(!until ? {} : { untilUnixNano: parseTimestamp('--until', until, nowUnixNano) }),
+    ...(!tail || tail === 'all' || tail === '-1'
       ? {}
       : { tail: BigInt(parseInteger('--tail', tail, 0, Number.MAX_SAFE_INTEGER)) }),
   };

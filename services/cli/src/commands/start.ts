@@ -47,7 +47,7 @@ async function startAttached(engine: Engine, name: string, flags: StartFlags): P
   const { containerId = name, config, status } = container ?? {};
   const tty = config?.tty === true;
   const stdin = flags.interactive === true && config?.openStdin === true;
-  requireTerminal(tty, stdin);
+  requireTerminal(tty, stdin, 'leave -i out');
   const running = (status?.initPid ?? 0) !== 0;
   return attachedSession(engine, {
     containerId,

@@ -11,7 +11,7 @@ export function parseRestartPolicy(text: string): RestartPolicy {
   if (rest.length > 0 || !['no', 'always', 'unless-stopped', 'on-failure'].includes(name)) {
     throw invalidField('--restart', 'no, always, unless-stopped or on-failure[:max-retries]', text);
   }
-  if (retries === undefined) return { name, maximumRetries: 0 };
+  if (retries === undefined || (name === 'on-failure' && retries === '')) return { name, maximumRetries: 0 };
   if (name !== 'on-failure') throw invalidField('--restart', `${name} without a number of retries`, text);
   return { name, maximumRetries: parseInteger('--restart', retries, 0, 0xffff_ffff) };
 }

@@ -191,6 +191,7 @@ test('--device', () => {
 test('--restart', () => {
   assert.deepEqual(parseRestartPolicy('always'), { name: 'always', maximumRetries: 0 });
   assert.deepEqual(parseRestartPolicy('on-failure:3'), { name: 'on-failure', maximumRetries: 3 });
+  assert.deepEqual(parseRestartPolicy('on-failure:'), { name: 'on-failure', maximumRetries: 0 });
   assert.deepEqual(parseRestartPolicy(''), { name: 'no', maximumRetries: 0 });
   for (const text of ['sometimes', ':3', 'always:3', 'on-failure:x', 'on-failure:-1', 'on-failure:1:2']) {
     assert.throws(() => parseRestartPolicy(text), { reason: 'INVALID_FIELD', message: /^--restart/ }, text);

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventsRequest } from '../commands/events.ts';
+import { logsRequest } from '../commands/logs.ts';
 import { findDuration, parseDuration } from './duration.ts';
 import { parseCpus, parseInteger } from './number.ts';
 import { parseSize, parseSizeOrUnlimited } from './size.ts';
@@ -97,3 +99,9 @@ for (const text of ['', '1.5', '11', '-1', '0x1', 'one', '1e1']) {
     assert.throws(() => parseInteger('--n', text, 0, 10), { reason: 'INVALID_FIELD' });
   });
 }
+
+test('flags of logs and events that are empty are as good as absent', () => {
+  const { sinceUnixNano, untilUnixNano, tail } = logsRequest('one', { since: '', until: '', tail: '' }, now);
+  assert.deepEqual([sinceUnixNano, untilUnixNano, tail], [undefined, undefined, undefined]);
+  assert.equal(eventsRequest({ since: '', until: '' }, now).sinceUnixNano, undefined);
+});

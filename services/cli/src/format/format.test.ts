@@ -146,7 +146,16 @@ const templates: readonly (readonly [template: string, text: string])[] = [
 for (const [template, text] of templates) {
   test(`template ${template}`, () => assert.equal(fillTemplate(template, data), text));
 }
-for (const template of ['{{.nothing}}', '{{range .x}}', '{{.name.more}}', '{{}}', '{{.empty.x}}']) {
+for (const template of [
+  '{{',
+  'a {{.Name',
+  '{{.Name}} {{',
+  '{{.nothing}}',
+  '{{range .x}}',
+  '{{.name.more}}',
+  '{{}}',
+  '{{.empty.x}}',
+]) {
   test(`template ${template} is refused`, () => {
     assert.throws(() => fillTemplate(template, data), { reason: 'INVALID_FIELD', message: /^--format/ });
   });

@@ -1,14 +1,17 @@
 import { invalidField } from '@flotilla/errors';
 
+const action = /\{\{(.*?)\}\}/gs;
+
 /**
  * Fills in the part of Go's templates that people use with Docker: `{{.Name}}`, `{{.Config.Image}}`, `{{json .}}`,
  * `{{lower .Name}}`, `{{upper .Name}}`. Escapes `\t` and `\n` are what they mean. Anything else is an error.
  */
 export function fillTemplate(template: string, data: unknown): string {
+  if (template.replace(action, '').includes('{{')) throw invalidField('--format', 'with an end to each {{', template);
   return template
     .replaceAll('\\t', '\t')
     .replaceAll('\\n', '\n')
-    .replace(/\{\{(.*?)\}\}/gs, (_, inside: string) => evaluate(inside.trim(), data));
+    .replace(action, (_, inside: string) => evaluate(inside.trim(), data));
 }
 
 function evaluate(expression: string, data: unknown): string {

@@ -2,9 +2,9 @@ import process from 'node:process';
 import { FlotillaError } from '@flotilla/errors';
 
 /** Refuses a terminal for input that is none, as Docker does: keys would be echoed twice and Ctrl-C lost. */
-export function requireTerminal(tty: boolean, stdin: boolean): void {
+export function requireTerminal(tty: boolean, stdin: boolean, advice = 'leave -t out'): void {
   if (tty && stdin && process.stdin.isTTY !== true) {
-    throw new FlotillaError('failed_precondition', 'the input device is not a TTY: leave -t out', {
+    throw new FlotillaError('failed_precondition', `the input device is not a TTY: ${advice}`, {
       reason: 'NOT_A_TERMINAL',
     });
   }
