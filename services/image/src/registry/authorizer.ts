@@ -69,9 +69,10 @@ export class Authorizer {
     // Another request has fetched a token meanwhile.
     if (used !== this.#header) return;
     const { host, credentials } = this.#options;
+    if (credentials.registryToken !== '') throw unauthorized(host, 'does not accept the token');
     const named = (scheme: string) => challenges.find((challenge) => challenge.scheme === scheme);
     const bearer = named('bearer');
-    if (bearer !== undefined && credentials.registryToken === '') {
+    if (bearer !== undefined) {
       this.#challenge = bearer;
       return await this.#renew(signal);
     }

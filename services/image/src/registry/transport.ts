@@ -88,8 +88,9 @@ export class Transport implements Disposable {
 
   #tls(url: URL) {
     const { insecure, certificateFolders } = this.#settings;
-    if (insecure.has(url.host) && !this.#hasAuthority(url.host)) return { rejectUnauthorized: false };
     const { ca, ...own } = readHostCertificates(certificateFolders, url.host);
+    // A host whose authority was given is held to it, also where none is needed.
+    if (insecure.has(url.host) && ca.length === 0) return { rejectUnauthorized: false, ...own };
     // Storage that a registry sends us to is trusted as the registry is, but our own certificate is not for it.
     const registrys =
       url.host === this.#registryHost ? [] : readHostCertificates(certificateFolders, this.#registryHost).ca;
@@ -106,11 +107,6 @@ export class Transport implements Disposable {
         },
       );
     }
-  }
-
-  /** On loopback, a host whose authority was given is held to it. */
-  #hasAuthority(host: string): boolean {
-    return readHostCertificates(this.#settings.certificateFolders, host).ca.length > 0;
   }
 }
 
