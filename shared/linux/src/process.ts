@@ -137,6 +137,8 @@ export interface ProcessStat {
   readonly parentPid: number;
   /** Clock ticks after boot: with the pid and the boot id it names a process once and for all. */
   readonly startTime: number;
+  /** Clock ticks that it has worked, in user and system mode. */
+  readonly cpuTicks: number;
 }
 
 /** What the kernel says of a process; `undefined` when there is none. A zombie is still one: look at `state`. */
@@ -150,7 +152,8 @@ export function findProcess(pid: number): ProcessStat | undefined {
   }
   // The command's name, in parentheses, may hold anything, parentheses and spaces too.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { pid, state: fields[0]!, parentPid: Number(fields[1]), startTime: Number(fields[19]) };
+  const [state, parentPid, cpuTicks] = [fields[0]!, Number(fields[1]), Number(fields[11]) + Number(fields[12])];
+  return { pid, state, parentPid, cpuTicks, startTime: Number(fields[19]) };
 }
 
 /** PF_FORKNOEXEC of the kernel: forked, but has not executed a program. */
