@@ -2,10 +2,10 @@ import { FlotillaError } from '@flotilla/errors';
 import type { ContainerRecord } from './container.ts';
 import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
-import { restartsAfterSignal, waitsForRestart } from './restart-policy.ts';
+import { isToEnd, restartsAfterSignal, waitsForRestart } from './restart-policy.ts';
 import { parseSignal } from './signals.ts';
 import { killEvent } from './stop-container.ts';
-import { thawAfterSignal } from './thaw-after-signal.ts';
+import { saveThawed, thawAfterSignal } from './thaw-after-signal.ts';
 import { whileFlushing } from './while-flushing.ts';
 
 const sigkill = 9;
@@ -26,7 +26,9 @@ export async function killContainer(engine: Engine, reference: string, signalTex
     await whileFlushing(engine, () => shims.kill(record, signal, false));
     repository.save({ container: mustGet(engine, containerId), events: [killEvent(record, signal, now())] });
     // A frozen process takes even SIGKILL only once it is thawed (cgroups(7), freezer of version 1).
-    if (signal === sigkill && record.state === 'paused') await thawAfterSignal(engine, containerId);
+    if (record.state !== 'paused' || !isToEnd(record, signal)) return;
+    const outcome = await thawAfterSignal(engine, containerId);
+    if (outcome === 'thawed' && signal !== sigkill) await saveThawed(engine, containerId); // it may go on
   });
 }
 

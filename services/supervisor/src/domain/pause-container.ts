@@ -2,6 +2,7 @@ import { FlotillaError } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { checkRunning } from './kill-container.ts';
+import { saveThawed } from './thaw-after-signal.ts';
 import { untilStored } from './until-stored.ts';
 
 /** Freezes a container. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is frozen already, CONTAINER_NOT_RUNNING. */
@@ -28,16 +29,14 @@ export async function pauseContainer(engine: Engine, reference: string): Promise
 
 /** Thaws it. FAILED_PRECONDITION / ILLEGAL_TRANSITION when it is not frozen. */
 export async function unpauseContainer(engine: Engine, reference: string): Promise<void> {
-  const { repository, queue, shims, now } = engine;
+  const { repository, queue, shims } = engine;
   const { containerId } = repository.find(reference);
   return queue.run(containerId, async () => {
     const record = mustGet(engine, containerId);
     checkRunning(record);
     if (record.state !== 'paused') throw wrongState(record, 'is not paused');
-    const running = moveTo(record, 'running');
     await shims.resume(containerId);
-    const events = [containerEvent(running, 'unpause', now())];
-    await untilStored(engine, containerId, () => repository.save({ container: running, events }));
+    await saveThawed(engine, containerId);
   });
 }
 

@@ -78,13 +78,17 @@ export function waitAgain(restarts: Restarts, now: bigint): Restarts {
 }
 
 /**
- * What a signal from a user means for the policy. SIGKILL and the stop signal are a stop, as is any signal to a container
- * that has no stop signal of its own (moby does so); others keep `unless-stopped` alone from starting it again.
+ * Whether a signal from a user is meant to end the container: SIGKILL and the stop signal, and any signal to one that has no
+ * stop signal of its own (moby does so).
  */
+export function isToEnd({ config, made }: ContainerRecord, signal: number): boolean {
+  const stopSignal = ownStopSignal(config, made?.image.stopSignal ?? '');
+  return signal === sigkill || stopSignal === undefined || stopSignal === signal;
+}
+
+/** What a signal from a user means for the policy. One that is not a stop keeps `unless-stopped` alone from starting it again. */
 export function restartsAfterSignal(record: ContainerRecord, signal: number): Restarts {
-  const stopSignal = ownStopSignal(record.config, record.made?.image.stopSignal ?? '');
-  const isStop = signal === sigkill || stopSignal === undefined || stopSignal === signal;
-  return isStop ? cancelled(record.restarts) : { ...record.restarts, stoppedByUser: true };
+  return isToEnd(record, signal) ? cancelled(record.restarts) : { ...record.restarts, stoppedByUser: true };
 }
 
 function ownStopSignal({ stopSignal }: ContainerConfig, ofImage: string): number | undefined {

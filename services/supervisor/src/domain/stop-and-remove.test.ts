@@ -148,3 +148,17 @@ test('rename frees the old name', async () => {
   await create(engine, 'one');
   assert.equal(world.events[2]?.attributes.oldName, '/one');
 });
+
+test('a signal that is meant to end a frozen container thaws it, as with Docker; another one waits', async () => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  const { containerId } = await create(engine, 'one', aConfig({ stopSignal: 'INT' }));
+  await startContainer(engine, 'one');
+  await pauseContainer(engine, 'one');
+  await killContainer(engine, 'one', 'USR1');
+  assert.equal(engine.repository.get(containerId)?.state, 'paused');
+  world.deadly = [9];
+  await killContainer(engine, 'one', 'INT');
+  assert.equal(engine.repository.get(containerId)?.state, 'running');
+  assert.deepEqual(world.actions(), ['create', 'start', 'pause', 'kill', 'kill', 'unpause']);
+});
