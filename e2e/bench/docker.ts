@@ -13,17 +13,28 @@ const image = 'bench:latest';
  */
 export class DockerSubject implements AsyncDisposable {
   readonly #folder: string;
-  readonly #daemon: ChildProcess;
-  readonly #hadCgroups: boolean;
+  readonly #flags: readonly string[];
+  readonly #hadCgroups: boolean = globSync('/sys/fs/cgroup/{*/,}docker').length > 0;
+  /** Holds the namespaces while no daemon is there. */
+  readonly #holder: ChildProcess;
+  #daemon: ChildProcess | undefined;
 
-  private constructor(folder: string, daemon: ChildProcess, hadCgroups: boolean) {
+  private constructor(folder: string, flags: readonly string[]) {
     this.#folder = folder;
-    this.#daemon = daemon;
-    this.#hadCgroups = hadCgroups;
+    this.#flags = flags;
+    const script = 'ip link set lo up && echo ready && exec sleep infinity';
+    this.#holder = spawn('unshare', ['--net', '--mount', 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: daemonEnv(),
+    });
   }
 
   /** Starts the daemon and gives it an image of the root; undefined, with the reason on the console, where there is none. */
-  static async start(folder: string, root: string): Promise<DockerSubject | undefined> {
+  static async start(
+    folder: string,
+    root: string,
+    furtherFlags: readonly string[] = [],
+  ): Promise<DockerSubject | undefined> {
     for (const program of ['docker', 'dockerd']) {
       const path = `${process.env.PATH}:/usr/sbin`;
       const found = await runProgram('sh', ['-c', `command -v ${program}`], { env: { PATH: path } });
@@ -43,18 +54,10 @@ export class DockerSubject implements AsyncDisposable {
       `unix://${at('docker.sock')}`,
     ];
     const network = ['--bip', '172.29.250.1/24', '--ip6tables=false'];
-    const daemon = spawn(
-      'unshare',
-      ['--net', '--mount', 'sh', '-c', 'ip link set lo up; exec dockerd "$@"', 'sh', ...flags, ...network],
-      { stdio: 'ignore', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } },
-    );
-    const subject = new DockerSubject(folder, daemon, globSync('/sys/fs/cgroup/{*/,}docker').length > 0);
+    const subject = new DockerSubject(folder, [...flags, ...network, ...furtherFlags]);
     try {
-      await waitFor(
-        'dockerd answers',
-        async () => (await subject.#try('info')) && existsSync(at('docker.sock')),
-        30_000,
-      );
+      await once(subject.#holder.stdout!, 'data');
+      await subject.#startDaemon();
       await mustRun(
         'sh',
         ['-c', 'tar -C "$1" -c . | docker import --change "ENV PATH=/bin" - "$2"', 'sh', root, image],
@@ -70,8 +73,37 @@ export class DockerSubject implements AsyncDisposable {
     }
   }
 
+  /** Where its HTTP API is. */
+  get socketPath(): string {
+    return join(this.#folder, 'docker.sock');
+  }
+
+  /** The image that it was given. */
+  get image(): string {
+    return image;
+  }
+
+  /** What an upgrade of it is: SIGTERM, and the next one, until that answers. */
+  async restart(): Promise<void> {
+    await this.#stopDaemon();
+    await this.#startDaemon();
+  }
+
+  async #startDaemon(): Promise<void> {
+    const namespaces = ['--target', String(this.#holder.pid), '--net', '--mount'];
+    this.#daemon = spawn('nsenter', [...namespaces, 'dockerd', ...this.#flags], { stdio: 'ignore', env: daemonEnv() });
+    await waitFor('dockerd answers', async () => (await this.#try('info')) && existsSync(this.socketPath), 30_000);
+  }
+
+  async #stopDaemon(): Promise<void> {
+    if (this.#daemon === undefined || this.#daemon.exitCode !== null || this.#daemon.signalCode !== null) return;
+    const ended = once(this.#daemon, 'exit');
+    this.#daemon.kill('SIGTERM');
+    await ended;
+  }
+
   #env(): NodeJS.ProcessEnv {
-    return { ...process.env, DOCKER_HOST: `unix://${join(this.#folder, 'docker.sock')}` };
+    return { ...process.env, DOCKER_HOST: `unix://${this.socketPath}` };
   }
 
   async #try(...args: string[]): Promise<boolean> {
@@ -115,15 +147,19 @@ export class DockerSubject implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = once(this.#daemon, 'exit');
-    if (this.#daemon.exitCode === null) {
-      this.#daemon.kill('SIGTERM');
-      await ended;
-    }
+    // With live-restore they would stay.
+    const left = (await runProgram('docker', ['ps', '--all', '--quiet'], { env: this.#env() })).stdout.split('\n');
+    await this.#try('rm', '--force', ...left.filter(Boolean));
+    await this.#stopDaemon();
+    this.#holder.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
     if (this.#hadCgroups) return;
     for (const path of globSync('/sys/fs/cgroup/{*/,}docker{/*,}').toSorted().toReversed()) {
       if (existsSync(join(path, 'cgroup.procs'))) rmdirSync(path);
     }
   }
+}
+
+function daemonEnv(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 }

@@ -10,12 +10,17 @@ import { meanPssMib } from './memory.ts';
 import { RuncSubject } from './runc.ts';
 import { benchScale } from './scale.ts';
 import { interleave, type Summary, summarise } from './statistics.ts';
+import { benchUpgrade } from './upgrade/upgrade.ts';
 
 // Measures this engine beside the peers that are installed, alternately in the same run, and says which budgets are met.
 // `npm run bench -- ROUNDS` changes how often each is measured (40). `npm run bench -- --scale [CONTAINERS]` measures an
-// engine with many containers instead.
+// engine with many containers instead, `npm run bench -- upgrade [ROUNDS] [CLIENTS]` what clients see of an upgrade.
 if (process.argv[2] === '--scale') {
   await benchScale(Number(process.argv[3] ?? 500));
+  process.exit(0);
+}
+if (process.argv[2] === 'upgrade') {
+  await benchUpgrade(Number(process.argv[3] ?? 3), Number(process.argv[4] ?? 8));
   process.exit(0);
 }
 const rounds = Number(process.argv[2] ?? 40);
