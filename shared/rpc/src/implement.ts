@@ -154,7 +154,7 @@ async function unary(
       callback(null, response);
       note(log, method, startedAt);
     } catch (error) {
-      noteFailure(log, method, startedAt, error);
+      if (!call.cancelled) noteFailure(log, method, startedAt, error); // nobody waits: no failure of anybody's
       callback(toGrpcStatus(error, context.requestId));
     } finally {
       controller.abort();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,7 +27,8 @@ let count = 0;
 const freePath = () => join(folder, `${++count}.sock`);
 
 const volumes = implement(VolumeServiceService, {
-  getVolume: async ({ name }, { deadline }) => {
+  getVolume: async ({ name }, { deadline, signal }) => {
+    if (name === 'endless') await once(signal, 'abort').finally(() => signal.throwIfAborted());
     if (name === 'bug') throw new Error('secret detail');
     if (name === 'slow') await sleep(2_000);
     if (name === 'deadline') return { volume: volume(String(deadline !== undefined)) };
@@ -195,6 +197,21 @@ test('a caller that leaves a stream stops its handler', async () => {
   for await (const _ of client.pullImage({ reference: 'x', platform: '', auth: undefined })) break;
   for (let i = 0; i < 2_000 && stopped === before; i++) await sleep(10);
   assert.equal(stopped, before + 1);
+});
+
+test('a caller that leaves a call is no error of the server', async () => {
+  const path = freePath();
+  await using _server = await start(path);
+  using client = connect(VolumeServiceService, { address: `unix://${path}`, name: 'image' });
+  const controller = new AbortController();
+  const before = lines.length;
+  const call = client.getVolume({ name: 'endless' }, { signal: controller.signal });
+  setTimeout(() => controller.abort(), 200);
+  await assert.rejects(call);
+  await assert.rejects(client.getVolume({ name: 'bug' })); // written later than what the first one would have been
+  const failures = lines.slice(before).filter((line) => line.includes('call failed'));
+  assert.equal(failures.length, 1, failures.join(''));
+  assert.match(failures[0] ?? '', /secret detail/);
 });
 
 test('a server that stops ends its streams with a code that says come back', async () => {
