@@ -80,7 +80,7 @@ export class BlobDownloads {
     };
     // Begins later: what is told first has its listener by then.
     const done = Promise.resolve()
-      .then(() => this.#download(descriptor, open, tell, controller.signal))
+      .then(() => this.#download({ descriptor, open, onProgress: tell, signal: controller.signal }))
       .finally(() => this.#running.delete(descriptor.digest));
     done.catch(() => {});
     const download: Download = { done, controller, listeners, last: ['waiting', 0] };
@@ -88,12 +88,8 @@ export class BlobDownloads {
     return download;
   }
 
-  async #download(
-    { digest, size }: Descriptor,
-    open: BlobRequest['open'],
-    tell: DownloadProgress,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #download({ descriptor, open, onProgress: tell, signal }: BlobRequest): Promise<void> {
+    const { digest, size } = descriptor;
     tell('waiting', 0);
     using _slot = await this.#slots.take(signal);
     await using ingest = this.#content.openIngest();

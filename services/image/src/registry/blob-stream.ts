@@ -8,16 +8,18 @@ import { connectionError } from './transport.ts';
 /** So much more than at the last failure counts as going on. */
 const enoughBytes = 64 << 10;
 
+export interface BlobSource {
+  readonly client: RegistryClient;
+  readonly descriptor: Descriptor;
+  readonly settings: RegistrySettings;
+  readonly signal: AbortSignal;
+}
+
 /**
  * A blob's bytes, exactly as many as its descriptor says. After a failure it goes on from the byte where it was: by a range,
  * or, where the registry has none, by reading over what is there already. BLOB_SIZE_MISMATCH, and as RegistryClient.openBlob.
  */
-export async function* streamBlob(
-  client: RegistryClient,
-  descriptor: Descriptor,
-  settings: RegistrySettings,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+export async function* streamBlob({ client, descriptor, settings, signal }: BlobSource): AsyncGenerator<Uint8Array> {
   const { digest, size } = descriptor;
   using _connections = client.retain();
   const backoff = new Backoff(settings);

@@ -58,14 +58,24 @@ export class ImagePuller {
     const signal = AbortSignal.any([request.signal, controller.signal]);
     using client = new RegistryClient({ reference, credentials: request.credentials, settings: this.#has.settings });
     try {
-      const resolved = await resolveManifest(client, reference.digest ?? reference.tag ?? 'latest', wanted, signal);
-      const work = new Pull(this.#has, { ...request, signal }, client, resolved, controller);
+      const tagOrDigest = reference.digest ?? reference.tag ?? 'latest';
+      const resolved = await resolveManifest({ client, tagOrDigest, wanted, signal });
+      const work = new Pull({ has: this.#has, request: { ...request, signal }, client, resolved, controller });
       return { image: await work.run(reference, wanted), digest: resolved.topDigest };
     } catch (error) {
       request.signal.throwIfAborted();
       throw about(error, request.reference);
     }
   }
+}
+
+interface PullParts {
+  readonly has: ImagePullerDependencies;
+  readonly request: PullRequest;
+  readonly client: RegistryClient;
+  readonly resolved: ResolvedManifest;
+  /** Ends all that the request's signal would end. */
+  readonly controller: AbortController;
 }
 
 /** One pull, once its manifest is known. */
@@ -76,13 +86,7 @@ class Pull {
   readonly #resolved: ResolvedManifest;
   readonly #controller: AbortController;
 
-  constructor(
-    has: ImagePullerDependencies,
-    request: PullRequest,
-    client: RegistryClient,
-    resolved: ResolvedManifest,
-    controller: AbortController,
-  ) {
+  constructor({ has, request, client, resolved, controller }: PullParts) {
     this.#has = has;
     this.#request = request;
     this.#client = client;
@@ -91,13 +95,14 @@ class Pull {
   }
 
   async run(reference: Reference, wanted: Platform): Promise<ImageRecord> {
-    const { content, recorder, settings } = this.#has;
+    const { content, layers, recorder, settings } = this.#has;
     const { manifest, document, topDigest } = this.#resolved;
     checkTotal(manifest.layers, settings.maxBytes);
     const blobs = [document.digest, manifest.config.digest, ...manifest.layers.map(({ digest }) => digest)];
     using _blobs = content.pin(blobs);
     try {
       const config = await this.#fetchConfig(wanted);
+      using _layers = layers.pin(chainIds(config.rootfs.diff_ids));
       const image = await this.#fetchLayers(config, blobs);
       await this.#storeManifest();
       content.flush();
@@ -124,18 +129,16 @@ class Pull {
 
   /** Downloads side by side, unpacks in order meanwhile. The first failure ends all of it. */
   async #fetchLayers(config: ImageConfigDocument, blobs: readonly string[]): Promise<ImageRecord> {
-    const { layers } = this.#has;
     const { manifest, document } = this.#resolved;
     const diffIds = config.rootfs.diff_ids;
     const chain = chainIds(diffIds);
-    using _layers = layers.pin(chain);
     const downloads = manifest.layers.map((layer) => this.#download(layer));
     for (const one of downloads) one.catch((error: unknown) => this.#controller.abort(error));
     const layerSizes: number[] = [];
     try {
       for (const [position, layer] of manifest.layers.entries()) {
         await downloads[position];
-        layerSizes.push(await this.#unpack(layer, diffIds, chain, position));
+        layerSizes.push(await this.#unpack(layer, { chain, diffId: diffIds[position]!, position }));
       }
     } catch (error) {
       this.#controller.abort(error);
@@ -166,9 +169,11 @@ class Pull {
 
   async #unpack(
     layer: Descriptor,
-    diffIds: readonly string[],
-    chain: readonly string[],
-    position: number,
+    {
+      chain,
+      diffId,
+      position,
+    }: { readonly chain: readonly string[]; readonly diffId: string; readonly position: number },
   ): Promise<number> {
     const { content, layers } = this.#has;
     const { onProgress, reference, signal } = this.#request;
@@ -181,7 +186,7 @@ class Pull {
       const unpacked = await layers.ensure(
         {
           chainId,
-          diffId: diffIds[position]!,
+          diffId,
           digest,
           below: chain.slice(0, position),
           blobPath: content.path(digest),
@@ -200,7 +205,7 @@ class Pull {
     const { downloads, settings } = this.#has;
     await downloads.fetch({
       descriptor,
-      open: (signal) => streamBlob(this.#client, descriptor, settings, signal),
+      open: (signal) => streamBlob({ client: this.#client, descriptor, settings, signal }),
       onProgress,
       signal: this.#request.signal,
     });

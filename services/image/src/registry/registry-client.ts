@@ -156,7 +156,7 @@ export class RegistryClient implements Disposable {
         );
         continue;
       }
-      const lasting = refusedByStatus(url.host, what, status, await readErrorWords(answer));
+      const lasting = refusedByStatus({ host: url.host, what, status, words: await readErrorWords(answer) });
       if (!transientStatuses.has(status)) throw lasting;
       throw new TransientError(lasting, parseRetryAfter(response.headers['retry-after'], Date.now()));
     }

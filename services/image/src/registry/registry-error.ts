@@ -68,8 +68,17 @@ export function mediaTypeUnsupported(what: string, mediaType: string, hint = '')
   });
 }
 
-/** An error of a registry answer with the host's own words, for the statuses that ask again does not help. */
-export function refusedByStatus(host: string, what: string, status: number, words: string): FlotillaError {
+export interface RefusedAnswer {
+  readonly host: string;
+  /** What was asked for: `manifest 1`, `blob sha256:…`. */
+  readonly what: string;
+  readonly status: number;
+  /** What the registry said, one line or nothing. */
+  readonly words: string;
+}
+
+/** What an HTTP status other than success means. */
+export function refusedByStatus({ host, what, status, words }: RefusedAnswer): FlotillaError {
   const said = words === '' ? '' : `: ${words}`;
   const [code, reason, message] = ((): readonly [ErrorCode, string, string] => {
     if (status === 401)

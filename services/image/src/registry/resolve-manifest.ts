@@ -19,13 +19,16 @@ export interface ResolvedManifest {
 /** An index in an index is legal, and nobody has one in that. */
 const deepestIndex = 3;
 
+export interface ManifestRequest {
+  readonly client: RegistryClient;
+  readonly tagOrDigest: string;
+  readonly wanted: Platform;
+  readonly signal: AbortSignal;
+}
+
 /** Follows indexes down to the manifest for a platform. PLATFORM_NOT_FOUND, and as RegistryClient.getManifest. */
-export async function resolveManifest(
-  client: RegistryClient,
-  tagOrDigest: string,
-  wanted: Platform,
-  signal: AbortSignal,
-): Promise<ResolvedManifest> {
+export async function resolveManifest(request: ManifestRequest): Promise<ResolvedManifest> {
+  const { client, tagOrDigest, wanted, signal } = request;
   const top = await client.getManifest(tagOrDigest, signal);
   return await descend(client, { topDigest: top.digest, document: top, wanted, signal, depth: 0 });
 }
