@@ -55,12 +55,11 @@ function writeRecord(): string {
   return path;
 }
 
-/** Boots, checks, and cuts the power so long after the first acknowledged call; without a time the machine ends by itself. */
-async function runCycle(
-  files: Awaited<ReturnType<typeof makeFiles>>,
-  disk: string,
-  cutAfterMs: number | undefined,
-): Promise<Outcome> {
+/** When the power is cut: so long after the first acknowledged call, after the engine's first process, or never. */
+type Cut = { readonly after: 'load' | 'start'; readonly ms: number } | undefined;
+
+/** Boots, checks, makes load. */
+async function runBoot(files: Awaited<ReturnType<typeof makeFiles>>, disk: string, cut: Cut): Promise<Outcome> {
   const wrong: string[] = [];
   let passed = false;
   let machine: Machine | undefined;
@@ -71,14 +70,17 @@ async function runCycle(
     else reports.push(report);
     if (line.startsWith('WRONG ')) wrong.push(line.slice(6));
     if (line.startsWith('CHECK passed')) passed = true;
-    if (report?.kind === 'done' && cutAfterMs !== undefined) {
-      timer ??= setTimeout(() => {
-        machine?.cutPower();
-        say('the power is cut');
-      }, cutAfterMs);
-    }
+    const begins = cut?.after === 'load' ? report?.kind === 'done' : line.startsWith('up: keeper started');
+    if (cut === undefined || !begins) return;
+    timer ??= setTimeout(() => {
+      say('the power is cut');
+      machine?.cutPower();
+    }, cut.ms);
   };
-  const settings = { VM_SEED: cutAfterMs === undefined ? '0' : String(random.integer(1, 2 ** 30)) };
+  const settings = {
+    VM_SEED: cut?.after === 'load' ? String(random.integer(1, 2 ** 30)) : '0',
+    VM_WRITE_AFTER: String(random.pick([100, 3_000])),
+  };
   const drives = [
     `file=${disk},format=qcow2,if=virtio,cache=writeback`,
     `file=${writeRecord()},format=raw,if=virtio,readonly=on`,
@@ -86,31 +88,39 @@ async function runCycle(
   machine = boot({ ...files, job: 'power-loss', settings, drives, onLine, limitMs: bootLimitMs });
   const end = await machine.off;
   clearTimeout(timer);
-  if (cutAfterMs !== undefined && end === 'off') wrong.push('the machine ended by itself');
+  if (cut?.after === 'load' && end === 'off') wrong.push('the machine ended by itself');
   return { wrong, passed };
+}
+
+/** In the middle of load, and once also while the engine starts again what the cut before has ended. */
+function planCuts(): readonly Cut[] {
+  const inLoad = Array.from({ length: cycles }, (): Cut => ({ after: 'load', ms: random.integer(15_000, 60_000) }));
+  const [first, ...others] = inLoad;
+  return [first, { after: 'start', ms: random.integer(20_000, 90_000) }, ...others, undefined];
 }
 
 try {
   const files = await makeFiles(folder, say);
   let disk = join(folder, 'data.raw');
   await mustRun('/sbin/mke2fs', ['-q', '-t', 'ext4', disk, '2G']);
-  for (let cycle = 1; cycle <= cycles + 1; cycle++) {
-    disk = await nextDisk(cycle, disk);
+  for (const [i, cut] of planCuts().entries()) {
+    disk = await nextDisk(i, disk);
     const before = reports.length;
-    const cutAfterMs = cycle > cycles ? undefined : random.integer(5_000, 45_000);
-    say(
-      `boot ${cycle}, ${cutAfterMs === undefined ? 'the last' : `power for ${cutAfterMs} ms of load`}, seed ${values.seed}`,
-    );
-    const { wrong, passed } = await runCycle(files, disk, cutAfterMs);
+    say(cut === undefined ? 'the last boot' : `boot ${i + 1}, power for ${cut.ms} ms from the ${cut.after} on`);
+    const { wrong, passed } = await runBoot(files, disk, cut);
     const acknowledged = reports.slice(before).filter(({ kind }) => kind === 'done').length;
-    say(
-      `after boot ${cycle} ${passed ? 'all was as acknowledged' : 'something was wrong'}; ${acknowledged} more calls were acknowledged`,
-    );
-    if (passed && wrong.length === 0) continue;
+    const found = passed ? 'all was as acknowledged' : 'all was not as acknowledged, or not looked at';
+    say(`boot ${i + 1}: ${found}; then ${acknowledged} more calls were acknowledged`);
+    if (wrong.length === 0 && (passed || cut?.after === 'start')) continue;
     process.exitCode = 1;
     break;
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-say(process.exitCode === 1 ? 'FAILED' : `${cycles} power cuts, nothing that was acknowledged is lost`);
+const total = reports.filter(({ kind }) => kind === 'done').length;
+say(
+  process.exitCode === 1
+    ? `FAILED, seed ${values.seed}`
+    : `of ${total} acknowledged calls nothing is lost, seed ${values.seed}`,
+);

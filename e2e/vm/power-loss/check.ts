@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GrpcClient } from '../../harness/grpc-client.ts';
 import { wrongHistory } from './check-history.ts';
-import { containersOf, type Known, type Life, type Report } from './record.ts';
+import { containersOf, type Known, type Life, logLine, type Report } from './record.ts';
 import { listContainers, type Seen } from './seen.ts';
 
 /** All that is to be restarted is restarted, in an emulated processor, within so many milliseconds. */
@@ -29,7 +29,7 @@ export async function check(client: GrpcClient, root: string, reports: readonly 
     }
     await sleep(1_000);
   }
-  return [...wrong, ...(await wrongImages(client, reports))];
+  return [...wrong, ...(await wrongLogs(client, known)), ...(await wrongImages(client, reports))];
 }
 
 function wrongDatabases(root: string): string[] {
@@ -87,6 +87,23 @@ function isLike({ policy, exitCode }: Known, life: Life, seen: Seen | undefined)
 export function lifeOf(one: Known, seen: Seen | undefined): Life {
   const lives: readonly Life[] = [one.maybe ?? one.life, one.life];
   return lives.find((life) => isLike(one, life, seen)) ?? one.life;
+}
+
+/** Lines may be lost, and none may be half or another. */
+async function wrongLogs(client: GrpcClient, known: ReadonlyMap<string, Known>): Promise<string[]> {
+  const wrong: string[] = [];
+  const lasting = [...known.values()].filter(
+    ({ exitCode, starts, life }) => exitCode === undefined && starts > 0 && life !== 'removed',
+  );
+  for (const { name, maybe } of lasting) {
+    if (maybe === 'removed') continue;
+    const request = { container: name, stdout: true, stderr: true };
+    for await (const { data } of client.stream('ContainerService', 'StreamLogs', request)) {
+      if (String(data) !== `${logLine}\n`)
+        wrong.push(`${name} is said to have written ${JSON.stringify(String(data))}`);
+    }
+  }
+  return wrong;
 }
 
 async function wrongImages(client: GrpcClient, reports: readonly Report[]): Promise<string[]> {

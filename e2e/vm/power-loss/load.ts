@@ -6,10 +6,10 @@ import { Random } from '../../chaos/random.ts';
 import { demoImage } from '../../harness/engine.ts';
 import type { GrpcClient } from '../../harness/grpc-client.ts';
 import { tar } from '../../images/tar-writer.ts';
-import { format, policies, type Report, type Step } from './record.ts';
+import { format, logLine, policies, type Report, type Step } from './record.ts';
 
-/** Sleeping containers at a time: each has a shim. */
-const mostSleeping = 8;
+/** Lasting containers at a time: each has a shim. */
+const mostLasting = 8;
 
 /** Uses the engine until the power is cut, and reports each call before it is made and once it was acknowledged. */
 export class Load {
@@ -17,7 +17,7 @@ export class Load {
   readonly #random: Random;
   /** In the names of all that it makes. */
   readonly #label: string;
-  readonly #sleeping: string[] = [];
+  readonly #lastingNames: string[] = [];
   readonly #tags: string[] = [];
   #number = 0;
 
@@ -45,16 +45,16 @@ export class Load {
   }
 
   async #lasting(): Promise<void> {
-    const name = this.#name('sleeps');
+    const name = this.#name('lasts');
     const policy = this.#random.pick(policies);
-    await this.#create({ op: 'create', name, policy }, ['sleep', '1000000']);
+    await this.#create({ op: 'create', name, policy }, ['sh', '-c', `while :; do echo ${logLine}; sleep 1; done`]);
     if (this.#random.next() < 0.1) return;
     await this.#act('start', 'StartContainer', name);
-    this.#sleeping.push(name);
-    if (this.#sleeping.length > mostSleeping || this.#random.next() < 0.3) {
-      const [one = ''] = this.#sleeping.splice(this.#random.integer(0, this.#sleeping.length - 1), 1);
+    this.#lastingNames.push(name);
+    if (this.#lastingNames.length > mostLasting || this.#random.next() < 0.3) {
+      const [one = ''] = this.#lastingNames.splice(this.#random.integer(0, this.#lastingNames.length - 1), 1);
       await this.#act('stop', 'StopContainer', one, { timeout_seconds: 0 });
-      if (this.#sleeping.length >= mostSleeping) await this.#act('remove', 'RemoveContainer', one);
+      if (this.#lastingNames.length >= mostLasting) await this.#act('remove', 'RemoveContainer', one);
     }
   }
 

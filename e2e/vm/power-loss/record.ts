@@ -2,9 +2,12 @@
 export const policies = ['no', 'always', 'unless-stopped', 'on-failure'] as const;
 export type Policy = (typeof policies)[number];
 
+/** What containers of the load write, line by line: a page of a log holds a dozen of them. */
+export const logLine: string = 'half a line is no line '.repeat(12).trim();
+
 /** A call of the load, and what it answered. */
 export type Step =
-  /** `exitCode`: ends by itself with it; absent: sleeps. `id` once it is acknowledged. */
+  /** `exitCode`: ends by itself with it; absent: writes lines for ever. `id` once it is acknowledged. */
   | { readonly op: 'create'; name: string; policy: Policy; exitCode?: number; id?: string }
   | { readonly op: 'start' | 'stop' | 'wait' | 'remove'; name: string }
   /** `random` is the SHA-256 of the file /random in the image. */
