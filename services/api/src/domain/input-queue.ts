@@ -1,10 +1,17 @@
+/** A reader that counts has said so long before it was given so many messages. */
+const mostUncounted = 4096;
+
 /**
  * Messages from a client on their way to a shim: bounded, so that a fast writer waits for a slow reader, and outliving any
- * one connection to the shim.
+ * one connection to the shim. What a shim that made way for another has not taken is read again.
  */
 export class InputQueue<T> implements AsyncIterable<T> {
   readonly #capacity: number;
   readonly #items: T[] = [];
+  /** Given to the reader, and not known to be taken. */
+  #given: T[] = [];
+  /** `undefined` while the reader has not said anything: one of an earlier release never does. */
+  #taken: number | undefined;
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
   #closed = false;
@@ -40,6 +47,24 @@ export class InputQueue<T> implements AsyncIterable<T> {
     this.#wakeWriter?.();
   }
 
+  /** So many, of those that the reader was given, are done with. */
+  taken(count: number): void {
+    this.#given.splice(0, count - (this.#taken ?? 0));
+    this.#taken = count;
+  }
+
+  /**
+   * The reader is done. `again` says what of the messages that are not known to be taken goes to the next one; without it they
+   * are lost.
+   */
+  endReading(again: (given: readonly T[]) => readonly T[] = () => []): void {
+    this.#reader++;
+    this.#wakeReader?.();
+    this.#items.unshift(...again(this.#given));
+    this.#given = [];
+    this.#taken = undefined;
+  }
+
   /** Reads what is there and comes. A later reader takes the place of an earlier one, which then ends. */
   async *[Symbol.asyncIterator](): AsyncGenerator<T> {
     const reader = ++this.#reader;
@@ -48,6 +73,7 @@ export class InputQueue<T> implements AsyncIterable<T> {
       const item = this.#items.shift();
       if (item !== undefined) {
         this.#wakeWriter?.();
+        if (this.#taken !== undefined || this.#given.length < mostUncounted) this.#given.push(item);
         yield item;
       } else if (this.#closed) return;
       else {

@@ -5,6 +5,7 @@ import type { OutputChunk } from '@flotilla/proto/flotilla/v1/stream';
 import type { SupervisorClient } from '../adapters/owners.ts';
 import type { ShimConnections } from '../adapters/shim-connections.ts';
 import { Patience } from '../domain/resume.ts';
+import { InputTaken } from './input-taken.ts';
 import { OutputPlace } from './output-place.ts';
 import type { ClientInput } from './read-input.ts';
 import { callShim } from './shim-call.ts';
@@ -41,7 +42,8 @@ export interface ShimEvent {
 /**
  * Carries the streams of a process between a client and the process's shim until the process ends or the client detaches.
  * When the shim is replaced meanwhile, attaches to its successor at the same address: a container's output goes on where
- * it had come to. Input that was on its way to a shim that was killed may be lost, and is never sent twice.
+ * it had come to, and input as well when the shim makes way for another (`service upgrade`). Input that was on its way to a shim
+ * that was killed may be lost, and is never sent twice.
  */
 export async function* attachToShim(
   address: string,
@@ -57,6 +59,7 @@ export async function* attachToShim(
   let known = false;
   while (!both.aborted) {
     using shim = shims.use(address);
+    const taken = new InputTaken(input.queue);
     try {
       for await (const { message } of callShim(shim.client, place.next, input, both)) {
         patience.restore();
@@ -66,6 +69,7 @@ export async function* attachToShim(
           if (!known) yield { started: message.value };
           known = true;
         }
+        if (message?.$case === 'inputTaken') taken.note(message.value);
         if (message?.$case === 'output') {
           place.pass(message.value);
           yield { output: message.value };
@@ -75,7 +79,9 @@ export async function* attachToShim(
           return;
         }
       }
+      taken.end(undefined);
     } catch (error) {
+      taken.end(error);
       if (both.aborted || !patience.allows(error)) throw error;
     }
     if (both.aborted) break;

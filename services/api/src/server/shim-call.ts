@@ -25,13 +25,15 @@ export async function* callShim(
   const depart = () => (isStopping(signal) ? cut.abort() : leave());
   signal.addEventListener('abort', depart, { once: true });
   if (signal.aborted) depart();
-  const messages = shim.attach(requestsOf(start, queue), { signal: cut.signal })[Symbol.asyncIterator]();
+  const { promise: started, resolve: onAnswer } = Promise.withResolvers<void>();
+  const messages = shim.attach(requestsOf(start, queue, started), { signal: cut.signal })[Symbol.asyncIterator]();
   let over = false;
   const next = async (): Promise<AttachResponse | undefined> => {
     over = true; // Unless it gives a message.
     const { done, value } = await messages.next();
     if (done === true) return undefined;
     over = false;
+    onAnswer();
     return value;
   };
   try {
@@ -46,8 +48,14 @@ export async function* callShim(
   }
 }
 
-async function* requestsOf(start: AttachStart, queue: ClientInput['queue']): AsyncGenerator<AttachRequest> {
+/** No input before the shim has answered: a call that does not reach it, because it is being replaced, takes none with it. */
+async function* requestsOf(
+  start: AttachStart,
+  queue: ClientInput['queue'],
+  started: Promise<void>,
+): AsyncGenerator<AttachRequest> {
   yield { message: { $case: 'start', value: start } };
+  await started;
   yield* queue;
 }
 

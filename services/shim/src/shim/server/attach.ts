@@ -2,7 +2,7 @@ import { invalidField } from '@flotilla/errors';
 import { type AttachRequest, AttachResponse, type AttachStart } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { OutputStream } from '@flotilla/proto/flotilla/v1/stream';
 import type { CallContext } from '@flotilla/rpc';
-import type { ClientMessage, StreamName } from '../streams/output-client.ts';
+import type { ClientMessage, OutputClient, StreamName } from '../streams/output-client.ts';
 import type { Positions, ProcessStreams } from '../streams/process-streams.ts';
 import type { Attachments } from '../task/attachments.ts';
 
@@ -47,7 +47,7 @@ export async function* attach(
       left = true;
       client.close();
     };
-    passInput(input, start, target.streams, leave).catch((error: unknown) => {
+    passInput({ input, start, streams: target.streams, client, leave }).catch((error: unknown) => {
       failed.push(error);
       client.close();
     });
@@ -90,22 +90,28 @@ function positionsOf({ expected, stdoutPosition, stderrPosition }: AttachStart):
   };
 }
 
+interface InputOptions {
+  readonly input: AsyncIterator<AttachRequest>;
+  readonly start: AttachStart;
+  readonly streams: ProcessStreams;
+  readonly client: OutputClient;
+  readonly leave: () => void;
+}
+
 /** Takes the next message only when the last was written: a process that does not read makes its client wait. */
-async function passInput(
-  input: AsyncIterator<AttachRequest>,
-  start: AttachStart,
-  streams: ProcessStreams,
-  leave: () => void,
-): Promise<void> {
-  for (;;) {
+async function passInput({ input, start, streams, client, leave }: InputOptions): Promise<void> {
+  for (let messages = 0; ; messages++) {
+    if (start.stdin) client.inputTaken({ messages, bytes: 0 });
     const { done, value } = await input.next();
-    if (done === true) return;
+    if (done === true || streams.isInputStopped) return;
     const { message } = value;
     switch (message?.$case) {
-      case 'stdin':
+      case 'stdin': {
         if (!start.stdin) throw invalidField('message', 'no stdin when start.stdin is false', 'stdin');
-        await streams.write(message.value);
+        const bytes = await streams.write(message.value);
+        if (bytes < message.value.length) return client.inputTaken({ messages, bytes });
         break;
+      }
       case 'closeStdin':
         if (!start.stdin) throw invalidField('message', 'no close_stdin when start.stdin is false', 'close_stdin');
         streams.closeInput();
@@ -125,6 +131,10 @@ async function passInput(
 function toResponse(message: ClientMessage): AttachResponse {
   if (message.kind === 'ended') {
     return AttachResponse.fromPartial({ message: { $case: 'ended', value: { exitCode: message.exitCode } } });
+  }
+  if (message.kind === 'inputTaken') {
+    const value = { messages: BigInt(message.messages), bytes: BigInt(message.bytes) };
+    return AttachResponse.fromPartial({ message: { $case: 'inputTaken', value } });
   }
   const { stream, data, position } = message;
   const value = { stream: streamNumbers[stream], data, position: BigInt(position) };

@@ -12,6 +12,8 @@ import type { Task } from '../task/task.ts';
 /** How long clients may take to fetch what they were sent. */
 const farewellMs = 2_000;
 const flushMs = 50;
+/** How long what was taken of a client's input may take to be written. */
+const inputMs = 500;
 
 export interface HandOverOptions {
   readonly init: Init;
@@ -49,8 +51,12 @@ export class HandOver {
     this.#successor = { pidfd, watch: watchReadable(pidfd, () => this.#goOn()) };
     reaper.stop();
     const all = [streams, ...execs.running.map((exec) => exec.streams)];
+    // A client of an earlier release does not know what was taken, and has nothing to send again.
+    await Promise.all(all.map((one) => one.inputWritten(inputMs)));
+    for (const one of all) one.stopInput();
+    await sleep(0); // Clients are told how much was taken before they are told to go.
     for (const one of all) one.suspend(replaced());
-    await Promise.all([task.attachments.waitForNone(farewellMs), ...all.map((one) => one.inputWritten(farewellMs))]);
+    await task.attachments.waitForNone(farewellMs);
     // Their calls are over; what they end with is with the kernel some turns of the loop later, and this process is killed soon.
     await sleep(flushMs);
     return HandOverResponse.fromPartial({

@@ -15,6 +15,7 @@ function make({ limitBytes = 10, patienceMs }: { limitBytes?: number; patienceMs
 async function collect(client: OutputClient): Promise<string[]> {
   const seen: string[] = [];
   for await (const message of client) {
+    if (message.kind === 'inputTaken') continue;
     seen.push(
       message.kind === 'ended' ? `ended ${message.exitCode}` : `${message.stream} ${Buffer.from(message.data)}`,
     );

@@ -10,9 +10,16 @@ export interface OutputPiece {
   readonly position: number;
 }
 
+/** What was taken of a client's input: messages, and bytes of the one that comes next. */
+export interface InputPlace {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
 /** What an attached client gets, in this order: output, then the end. */
 export type ClientMessage =
   | ({ readonly kind: 'output' } & OutputPiece)
+  | ({ readonly kind: 'inputTaken' } & InputPlace)
   | { readonly kind: 'ended'; readonly exitCode: number };
 
 export interface OutputClientOptions {
@@ -31,6 +38,8 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
   #behind = false;
   #closed = false;
   #failure: FlotillaError | undefined;
+  /** Not told yet. */
+  #inputPlace: InputPlace | undefined;
   #wake: (() => void) | undefined;
 
   constructor(options: OutputClientOptions) {
@@ -46,6 +55,12 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
     this.#queue.push({ kind: 'output', stream, data, position });
     this.#queuedBytes += data.length;
     if (this.#queuedBytes > this.#options.limitBytes) this.#setBehind(true);
+    this.#wake?.();
+  }
+
+  /** Tells how much of its input was taken, once it has the output; the last word counts. */
+  inputTaken(place: InputPlace): void {
+    this.#inputPlace = place;
     this.#wake?.();
   }
 
@@ -87,6 +102,12 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
     for (;;) {
       const message = this.#queue.shift();
       if (message === undefined) {
+        const place = this.#inputPlace;
+        this.#inputPlace = undefined;
+        if (place !== undefined) {
+          yield { kind: 'inputTaken', ...place };
+          continue;
+        }
         if (this.#failure !== undefined) throw this.#failure;
         if (this.#closed) return;
         await new Promise<void>((resolve) => {

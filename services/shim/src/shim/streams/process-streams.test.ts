@@ -42,7 +42,7 @@ async function collect(client: OutputClient): Promise<{ text: string; exitCode: 
   let text = '';
   for await (const message of client) {
     if (message.kind === 'ended') return { text, exitCode: message.exitCode };
-    text += Buffer.from(message.data).toString();
+    if (message.kind === 'output') text += Buffer.from(message.data).toString();
   }
   return { text, exitCode: undefined };
 }

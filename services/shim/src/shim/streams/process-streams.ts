@@ -45,13 +45,17 @@ export class ProcessStreams {
   /** Who does not want any more output now. */
   readonly #holders = new Set<'client' | 'log' | 'successor'>();
   #input: Input | undefined;
+  /** Of the process's input; another one once it was stopped. */
+  #stdinFd: number | undefined;
   #inputClosed = false;
+  #inputStopped = false;
   #returning: NodeJS.Timeout | undefined;
   /** What is typed at a terminal goes in one piece after the other. */
-  #typing: Promise<void> = Promise.resolve();
+  #typing: Promise<unknown> = Promise.resolve();
 
   constructor({ ends, output, patienceMs, onInputClosed = () => {} }: ProcessStreamsOptions) {
     this.#ends = ends;
+    this.#stdinFd = ends.stdinFd;
     this.#output = output;
     this.#onInputClosed = onInputClosed;
     this.#fanOut = new FanOut({
@@ -130,22 +134,42 @@ export class ProcessStreams {
     this.#fanOut.detach(client);
   }
 
-  /** Resolves once the process has room for it. Input that nobody can read is thrown away. */
-  async write(data: Uint8Array): Promise<void> {
-    if (this.#ends.terminalFd !== undefined) {
+  /**
+   * Resolves once the process has room for it, with how many bytes it took: fewer only when another shim takes over. Input that
+   * nobody can read is thrown away.
+   */
+  async write(data: Uint8Array): Promise<number> {
+    if (this.#inputStopped) return 0;
+    const { terminalFd } = this.#ends;
+    if (terminalFd !== undefined) {
       this.open();
       const [terminal] = this.#pumps!;
-      this.#typing = this.#typing.then(() => typeInto(this.#ends.terminalFd!, data, () => terminal!.ended));
-      await this.#typing;
-    } else if (this.#ends.stdinFd !== undefined && !this.#inputClosed) {
-      this.#input ??= new Input(this.#ends.stdinFd);
-      await this.#input.write(data);
+      const until = { isGone: () => terminal!.ended, isStopped: () => this.#inputStopped };
+      const typed = this.#typing.then(() => typeInto(terminalFd, data, until));
+      this.#typing = typed;
+      return typed;
     }
+    if (this.#stdinFd === undefined || this.#inputClosed) return data.length;
+    this.#input ??= new Input(this.#stdinFd);
+    return this.#input.write(data);
+  }
+
+  /** No input is taken any more, for another shim takes over. */
+  get isInputStopped(): boolean {
+    return this.#inputStopped;
+  }
+
+  /** Takes no more input: what waits to be written is not. */
+  stopInput(): void {
+    this.#inputStopped = true;
+    if (this.#input === undefined || this.#inputClosed) return;
+    this.#stdinFd = this.#input.stop();
+    this.#input = undefined;
   }
 
   /** End of input. A terminal has none: its programs read until it is gone. */
   closeInput(): void {
-    if (this.#ends.stdinFd === undefined || this.#inputClosed) return;
+    if (this.#stdinFd === undefined || this.#inputClosed) return;
     this.#closeInput();
     this.#onInputClosed();
   }
@@ -163,9 +187,9 @@ export class ProcessStreams {
   }
 
   #closeInput(): void {
-    if (this.#ends.stdinFd === undefined || this.#inputClosed) return;
+    if (this.#stdinFd === undefined || this.#inputClosed) return;
     this.#inputClosed = true;
-    if (this.#input === undefined) closeFd(this.#ends.stdinFd);
+    if (this.#input === undefined) closeFd(this.#stdinFd);
     else this.#input.close();
   }
 
@@ -177,6 +201,7 @@ export class ProcessStreams {
 
   /** Nobody has taken over. */
   goOn(): void {
+    this.#inputStopped = false;
     this.#hold('successor', false);
   }
 
@@ -188,11 +213,11 @@ export class ProcessStreams {
 
   /** Descriptors that are open, by name. */
   descriptors(): Record<string, number> {
-    const { terminalFd, stdinFd, stdoutFd, stderrFd } = this.#ends;
+    const { terminalFd, stdoutFd, stderrFd } = this.#ends;
     const ended = new Set(this.#pumps?.filter((pump) => pump.ended).map((pump) => pump.fd));
     const open = {
       terminal: terminalFd,
-      stdin: this.#inputClosed || this.#input?.isOpen === false ? undefined : stdinFd,
+      stdin: this.#inputClosed || this.#input?.isOpen === false ? undefined : this.#stdinFd,
       stdout: stdoutFd,
       stderr: stderrFd,
     };

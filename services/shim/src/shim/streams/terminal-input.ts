@@ -7,11 +7,17 @@ const longestPauseMs = 100;
 /**
  * Writes to a terminal's master, a non-blocking descriptor, at the pace of the programs that read. libuv would do it, but
  * takes a master for a stream that blocks and spins while a terminal's 4 KiB are full: hence the pauses here, which only
- * a paste at a program that does not read will see. Stops when the terminal has gone.
+ * a paste at a program that does not read will see. Answers how many bytes were taken: fewer only when it was stopped; all when
+ * the terminal has gone.
  */
-export async function typeInto(fd: number, data: Uint8Array, gone: () => boolean): Promise<void> {
+export async function typeInto(
+  fd: number,
+  data: Uint8Array,
+  { isGone, isStopped }: { readonly isGone: () => boolean; readonly isStopped: () => boolean },
+): Promise<number> {
   let rest = data;
-  for (let pauseMs = firstPauseMs; rest.length > 0 && !gone(); ) {
+  for (let pauseMs = firstPauseMs; rest.length > 0 && !isGone(); ) {
+    if (isStopped()) return data.length - rest.length;
     const taken = write(fd, rest);
     if (taken > 0) {
       rest = rest.subarray(taken);
@@ -21,6 +27,7 @@ export async function typeInto(fd: number, data: Uint8Array, gone: () => boolean
       pauseMs = Math.min(2 * pauseMs, longestPauseMs);
     }
   }
+  return data.length;
 }
 
 function write(fd: number, data: Uint8Array): number {
