@@ -34,13 +34,13 @@ const app = () => `${registry.host}/team/app:1`;
 
 test('pull as Docker prints it; without a log-in it is refused; who is logged in the settings and helpers say', async () => {
   const nobody = await flotilla(['pull', app()], { DOCKER_CONFIG: '/no/such/folder' });
-  assert.deepEqual([nobody.code, nobody.stdout.split('\n')[0]], [1, `1: Pulling from ${registry.host}/team/app`]);
+  assert.deepEqual([nobody.code, nobody.stdout.split('\n')[0]], [1, '1: Pulling from team/app']);
   assert.match(nobody.stderr, /^flotilla: 127\.0\.0\.1:\d+\/team\/app:1: registry 127\.0\.0\.1:\d+ wants a user name/);
   const { code, stdout, stderr } = await flotilla(['pull', app()]);
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(
     stdout,
-    /^1: Pulling from .*\/team\/app\nDigest: sha256:[0-9a-f]{64}\nStatus: Downloaded newer image for .*:1\n.*\/team\/app:1\n$/,
+    /^1: Pulling from team\/app\nDigest: sha256:[0-9a-f]{64}\nStatus: Downloaded newer image for .*:1\n.*\/team\/app:1\n$/,
   );
   const digest = /sha256:[0-9a-f]{64}/.exec(stdout)?.[0];
   const helper = join(login, 'docker-credential-test');

@@ -1,8 +1,8 @@
 import process from 'node:process';
-import { parseReference } from '@flotilla/oci';
+import { canonicalReference, parseReference } from '@flotilla/oci';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
-import { pullImage, wholeName } from '../registry/pull-image.ts';
+import { pullImage } from '../registry/pull-image.ts';
 
 interface PullFlags {
   readonly platform?: string;
@@ -16,11 +16,12 @@ export function pullCommand(): Command {
     .option('-q, --quiet', 'no progress, only the name')
     .action(async (name: string, { platform = '', quiet = false }: PullFlags) => {
       const say = (line: string) => process.stdout.write(`${line}\n`);
-      const { tag, digest, domain, path } = parseReference(name, 'image');
+      const reference = parseReference(name, 'image');
+      const { tag, digest, path } = reference;
       const isDefault = tag === 'latest' && digest === undefined && !name.endsWith(':latest');
       if (isDefault && !quiet) say('Using default tag: latest');
-      if (!quiet) say(`${digest ?? tag}: Pulling from ${domain === 'docker.io' ? path : `${domain}/${path}`}`);
+      if (!quiet) say(`${digest ?? tag}: Pulling from ${path}`);
       await withEngine((engine) => pullImage(engine, name, { platform, quiet, say }));
-      say(wholeName(name));
+      say(canonicalReference(reference));
     });
 }

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { type Engine, isLost, retryWhileUnavailable } from '@flotilla/client';
 import { FlotillaError } from '@flotilla/errors';
-import { canonicalReference, familiarReference, parseReference } from '@flotilla/oci';
+import { familiarReference, parseReference } from '@flotilla/oci';
 import type { Image, PullImageRequest } from '@flotilla/proto/flotilla/v1/image';
 import { warn } from '../failure.ts';
 import { openProgress, type ProgressView } from '../streams/progress.ts';
@@ -59,10 +59,4 @@ async function pullOnce(engine: Engine, request: PullImageRequest, progress: Pro
     return error as Error;
   }
   return new FlotillaError('internal', 'the engine ended the pull without an image', { reason: 'PULL_INCOMPLETE' });
-}
-
-/** `docker.io/library/debian:12`: what `pull` prints last. */
-export function wholeName(text: string): string {
-  const { tag, ...named } = parseReference(text, 'image');
-  return canonicalReference(named.digest === undefined && tag !== undefined ? { ...named, tag } : named);
 }
