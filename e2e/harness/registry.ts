@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mustRun } from './run-program.ts';
+import { makeTestFolders } from './test-folders.ts';
 import { waitFor } from './wait.ts';
 
 /** Who may use the registries of these tests. */
@@ -33,7 +33,7 @@ export class Registry implements AsyncDisposable {
   }
 
   static async start(): Promise<Registry> {
-    const registry = new Registry(await freePort(), mkdtempSync(join(tmpdir(), 'fl-e2e-registry-')));
+    const registry = new Registry(await freePort(), makeTestFolders().folder);
     await waitFor('the registry answers', async () => {
       const answer = await fetch(`http://${registry.host}/v2/`).catch(() => undefined);
       return answer?.status === 401;

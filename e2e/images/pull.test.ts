@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Engine } from '../harness/engine.ts';
 import { captain, Registry } from '../harness/registry.ts';
+import { makeTestFolders } from '../harness/test-folders.ts';
 import { waitFor } from '../harness/wait.ts';
 import { dockerArchive } from './archives.ts';
 
 let engine: Engine;
 let registry: Registry;
 /** Docker's settings of whoever is logged in, and a credential helper. */
-const login = mkdtempSync(join(tmpdir(), 'fl-e2e-login-'));
+const login = makeTestFolders().folder;
 const stack = new AsyncDisposableStack();
 
 before(async () => {
