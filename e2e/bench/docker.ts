@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, globSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import process from 'node:process';
 import { mustRun, runProgram } from '../harness/run-program.ts';
 import { waitFor } from '../harness/wait.ts';
 
@@ -151,6 +152,7 @@ export class DockerSubject implements AsyncDisposable {
     const left = (await runProgram('docker', ['ps', '--all', '--quiet'], { env: this.#env() })).stdout.split('\n');
     await this.#try('rm', '--force', ...left.filter(Boolean));
     await this.#stopDaemon();
+    for (const pid of this.shimPids()) killWithChildren(pid); // of containers that it has lost sight of
     this.#holder.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
     if (this.#hadCgroups) return;
@@ -162,4 +164,15 @@ export class DockerSubject implements AsyncDisposable {
 
 function daemonEnv(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+}
+
+function killWithChildren(pid: number): void {
+  const children = globSync(`/proc/${pid}/task/*/children`).flatMap((path) => readFileSync(path, 'utf8').split(' '));
+  for (const one of [...children.filter(Boolean).map(Number), pid]) {
+    try {
+      process.kill(one, 'SIGKILL');
+    } catch {
+      // gone meanwhile
+    }
+  }
 }

@@ -152,6 +152,12 @@ export class LauncherProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child !== undefined) await this.stop('SIGKILL');
+    // A rehearsal whose launcher has gone takes its container down before it leaves.
+    const isRehearsing = () =>
+      pidsOf(this.run).some(
+        (pid) => ifThere(() => readFileSync(`/proc/${pid}/comm`, 'latin1')) === 'flotilla-warmup\n',
+      );
+    for (let i = 0; i < 500 && isRehearsing(); i++) await sleep(10);
     closeFd(this.#listenFd);
     closeFd(this.#logFd);
     killAllOf(this.run);
@@ -164,15 +170,31 @@ export class LauncherProcess implements AsyncDisposable {
  * environment. The pidfd first: what is killed is what was looked at.
  */
 function killAllOf(run: string): void {
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const pidfd = pidfdOpen(Number(name));
-      const environment = readFileSync(`/proc/${name}/environ`, 'latin1').split('\0');
-      if (environment.includes(`FLOTILLA_RUN=${run}`)) pidfdSendSignal(pidfd, SIGKILL);
+  for (const pid of pidsOf(run)) {
+    ifThere(() => {
+      const pidfd = pidfdOpen(pid);
+      const isIt = isOf(run, pid);
+      if (isIt) pidfdSendSignal(pidfd, SIGKILL);
       closeFd(pidfd);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES')) throw error;
-    }
+    });
+  }
+}
+
+function pidsOf(run: string): readonly number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && ifThere(() => isOf(run, pid)) === true);
+}
+
+function isOf(run: string, pid: number): boolean {
+  return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`FLOTILLA_RUN=${run}`);
+}
+
+function ifThere<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES')) return undefined;
+    throw error;
   }
 }
