@@ -75,9 +75,10 @@ export class SmallDisk {
     const { bavail, bsize } = statfsSync(this.#mountPoint);
     const fd = openSync(this.#filler, 'wx', 0o600);
     try {
-      execFileSync('fallocate', ['--length', String(Math.max(1, bavail - 64) * bsize), this.#filler]);
+      const most = Math.ceil(bavail * 0.9) * bsize; // the engine writes meanwhile
+      execFileSync('fallocate', ['--length', String(most), this.#filler]);
       const block = Buffer.alloc(bsize);
-      for (let at = bavail * bsize; ; at += bsize) writeSync(fd, block, 0, bsize, at);
+      for (let at = most; ; at += bsize) writeSync(fd, block, 0, bsize, at);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error; // now it is full
     } finally {
