@@ -73,17 +73,16 @@ export class SmallDisk {
 
   #fill(): void {
     const { bavail, bsize } = statfsSync(this.#mountPoint);
-    const fd = openSync(this.#filler, 'wx', 0o600);
+    const fd = openSync(this.#filler, 'ax', 0o600);
     try {
-      const most = Math.ceil(bavail * 0.9) * bsize; // the engine writes meanwhile
-      execFileSync('fallocate', ['--length', String(most), this.#filler]);
-      const block = Buffer.alloc(bsize);
-      for (let at = most; ; at += bsize) writeSync(fd, block, 0, bsize, at);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error; // now it is full
-    } finally {
-      closeSync(fd);
+      execFileSync('fallocate', ['--length', String(Math.max(1, bavail - 64) * bsize), this.#filler], {
+        stdio: 'ignore',
+      });
+    } catch {
+      // others have written meanwhile: what is left is written to
     }
+    for (const length of [1 << 20, bsize]) writeUntilFull(fd, Buffer.alloc(length));
+    closeSync(fd);
   }
 
   /** 0: as fast as it is. Of this one device, for all that is in this process's group and so for the engine. */
@@ -96,4 +95,12 @@ export class SmallDisk {
 function ownBlkioGroup(): string {
   const line = readFileSync('/proc/self/cgroup', 'utf8').match(/^\d+:(?:\S+,)?blkio(?:,\S+)?:(.*)$/m);
   return line === null ? '/nowhere' : join('/sys/fs/cgroup/blkio', line[1] ?? '');
+}
+
+function writeUntilFull(fd: number, block: Buffer): void {
+  try {
+    for (;;) writeSync(fd, block);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
 }
