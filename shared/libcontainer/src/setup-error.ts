@@ -9,13 +9,27 @@ export interface ErrorMessage {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** A failed step of the set-up: names the system call, its target and what was being done. */
+/** Calls that make a file: to them ENOSPC says that the disk is full, while to unshare(2) or a cgroup it says other things. */
+const fileMakers = ['openat2', 'mkdirat', 'mknodat', 'symlinkat', 'linkat'];
+
+/** A failed step of the set-up: names the system call, its target and what was being done. RESOURCE_EXHAUSTED / DISK_FULL. */
 export function setupError(doing: string, cause: unknown): FlotillaError {
   if (cause instanceof FlotillaError) return cause;
   const { syscall = '', path = '', code = '' } = fields(cause);
   const message = `cannot ${doing}: ${cause instanceof Error ? cause.message : String(cause)}`;
   const metadata = { doing, syscall, target: path, errno: code };
+  if ((code === 'ENOSPC' || code === 'EDQUOT') && fileMakers.includes(syscall)) return diskFull(doing, metadata, cause);
   return new FlotillaError('internal', message, { reason: 'CONTAINER_SETUP_FAILED', metadata, cause });
+}
+
+/** RESOURCE_EXHAUSTED / DISK_FULL. */
+export function diskFull(
+  doing: string,
+  metadata: Readonly<Record<string, string>> = { doing },
+  cause?: unknown,
+): FlotillaError {
+  const message = `cannot ${doing}: the disk is full`;
+  return new FlotillaError('resource_exhausted', message, { reason: 'DISK_FULL', metadata, cause });
 }
 
 /** Ours and node:fs errors have the same fields. */

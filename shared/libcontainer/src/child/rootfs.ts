@@ -1,8 +1,9 @@
-import { constants, openSync } from 'node:fs';
+import { accessSync, constants, openSync } from 'node:fs';
 import {
   changeDirectory,
   changeDirectoryTo,
   closeFd,
+  isErrno,
   MOUNT_ATTR_RDONLY,
   MS_BIND,
   MS_NODEV,
@@ -20,7 +21,7 @@ import {
 } from '@flotilla/linux';
 import type { RootfsPlan } from '../plan/init-plan.ts';
 import type { MountPlan } from '../plan/mount-plan.ts';
-import { step } from '../setup-error.ts';
+import { diskFull, step } from '../setup-error.ts';
 
 const mostDataBytes = 4095;
 
@@ -41,6 +42,7 @@ function mountLayer(target: string, layer: MountPlan): void {
   } else {
     const { set } = attributes;
     mountWithin(target, layer, set & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)); // the same bits as MOUNT_ATTR_…
+    if ((set & MS_RDONLY) === 0 && layer.data.some((option) => option.startsWith('upperdir='))) mustBeWritable(target);
   }
   const fd = openRoot(target);
   try {
@@ -49,6 +51,18 @@ function mountLayer(target: string, layer: MountPlan): void {
       setMountAttributes(fd, { propagation: flag, recursive: below });
   } finally {
     closeFd(fd);
+  }
+}
+
+/**
+ * An overlay for whose work folder there is no room is mounted read-only instead, and only the kernel's own log says so: the
+ * container would not be what was asked for.
+ */
+function mustBeWritable(target: string): void {
+  try {
+    accessSync(target, constants.W_OK);
+  } catch (error) {
+    throw isErrno(error, 'EROFS') ? diskFull('mount the root filesystem') : error;
   }
 }
 
