@@ -191,6 +191,18 @@ test('while NATS is away a reader is told so', async () => {
   await startNats();
 });
 
+test('a reader whose question is under way when NATS is killed is told so, too', async () => {
+  for (let pauseMs = 4; pauseMs < 24; pauseMs += 4) {
+    const reads = Array.from({ length: 8 }, () => read({ untilUnixNano: 1n }, 1));
+    const ends = Promise.allSettled(reads);
+    await sleep(pauseMs);
+    await killNats();
+    const reasons = (await ends).flatMap((end) => (end.status === 'rejected' ? [end.reason] : []));
+    for (const error of reasons) assert.equal(error.reason, 'NATS_UNREACHABLE', error.stack);
+    await startNats();
+  }
+});
+
 async function allStored(): Promise<string[]> {
   const nats = await connectNats(url());
   const { messages } = (await (await nats.jetstreamManager()).streams.info(eventStream)).state;

@@ -3,7 +3,9 @@ import { Event, type StreamEventsRequest, StreamEventsResponse } from '@flotilla
 import {
   type ConsumerMessages,
   DeliverPolicy,
+  ErrorCode,
   type NatsConnection,
+  NatsError,
   type OrderedConsumerOptions,
   type StreamState,
 } from 'nats';
@@ -48,9 +50,20 @@ export async function* streamEvents(options: StreamEventsOptions): AsyncGenerato
     if (pending === 0 && request.untilUnixNano !== undefined && isPast(request.untilUnixNano)) return;
     yield* read(nats, await consumer.consume({ max_messages: 256 }), request, signal);
     if (lost && !signal.aborted) throw natsUnreachable(new URL(url).host);
+  } catch (error) {
+    // A question that was under way when NATS went has timed out, says its client.
+    if (error instanceof NatsError && (lost || isUnanswered(error))) throw natsUnreachable(new URL(url).host, error);
+    throw error;
   } finally {
     await nats.close();
   }
+}
+
+/** Nobody has answered: NATS is going, or its store is not there yet. */
+function isUnanswered({ code }: NatsError): boolean {
+  return [ErrorCode.Timeout, ErrorCode.NoResponders, ErrorCode.ConnectionClosed, ErrorCode.Disconnect].some(
+    (one) => one === code,
+  );
 }
 
 async function* read(
