@@ -21,7 +21,7 @@ import {
   ContainerServiceService,
   StreamLogsResponse,
 } from '@flotilla/proto/flotilla/v1/container';
-import { ExecServiceService, type StartExecRequest } from '@flotilla/proto/flotilla/v1/exec';
+import { Exec, ExecServiceService, type StartExecRequest } from '@flotilla/proto/flotilla/v1/exec';
 import { ImageServiceService } from '@flotilla/proto/flotilla/v1/image';
 import { VolumeServiceService } from '@flotilla/proto/flotilla/v1/volume';
 import { connect, implement, type RpcServer, serve } from '@flotilla/rpc';
@@ -61,6 +61,8 @@ const owner = {
   waitAnswers: true,
   attachments: [] as string[],
   detached: [] as ReportDetachRequest[],
+  /** Until then the shim lets everybody go. */
+  handsOverUntil: 0,
 };
 beforeEach(() => Object.assign(owner, { tty: true, afterRuns: [], logs: [], logEnd: false, waitAnswers: true }));
 
@@ -130,10 +132,16 @@ const supervisorService = implement(SupervisorServiceService, {
     },
   }),
 });
+const execService = implement(ExecServiceService, {
+  getExec: async ({ execId }) => ({ exec: Exec.fromPartial({ execId, containerId, running: false, exitCode: 3 }) }),
+});
 /** Echoes input; ends with code 3 at the end of input. */
 const shimService = implement(ShimServiceService, {
   async *attach(requests: AsyncIterable<AttachRequest>) {
     for await (const { message } of requests) {
+      if (performance.now() < owner.handsOverUntil) {
+        throw new FlotillaError('unavailable', 'another shim takes over', { reason: 'SHIM_REPLACED' });
+      }
       if (message?.$case === 'start') {
         yield AttachResponse.fromPartial({ message: { $case: 'started', value: { tty: owner.tty } } });
         const text = `${message.value.execId === '' ? 'init' : 'exec'} expected=${message.value.expected}\n`;
@@ -163,7 +171,7 @@ const imageService = implement(ImageServiceService, {
 const startSupervisor = (): Promise<RpcServer> =>
   serve({
     socketPath: socketPath(paths, 'supervisor'),
-    implementations: [containerService, supervisorService],
+    implementations: [containerService, execService, supervisorService],
     service: 'supervisor',
     log,
     drainMs: 20,
@@ -198,7 +206,7 @@ test('a stream to a service that is down is refused within the deadline', async 
   };
   await assert.rejects(
     async () => {
-      for await (const _ of images.loadImages(chunks(), { deadlineMs: 400 })) assert.fail('an answer from nobody');
+      for await (const _ of images.loadImages(chunks(), { deadlineMs: 1_500 })) assert.fail('an answer from nobody');
     },
     { reason: 'SERVICE_UNAVAILABLE', message: /image/ },
   );
@@ -381,6 +389,22 @@ for (const [name, start, field] of [
     await assert.rejects(() => attach(start, () => undefined), { reason: 'INVALID_FIELD', message: field });
   });
 }
+
+test('what an exec that has ended wrote last is fetched from the shim that takes over', async () => {
+  stack.use(await startSupervisor());
+  await using _shim = await startShim();
+  owner.handsOverUntil = performance.now() + 300; // in which the supervisor says that it has ended
+  const requests = async function* (): AsyncGenerator<StartExecRequest> {
+    yield { message: { $case: 'start', value: { execId: 'e', detach: false, resume: false } } };
+    yield { message: { $case: 'closeStdin', value: {} } };
+  };
+  const seen: string[] = [];
+  for await (const { message } of execs.startExec(requests())) {
+    if (message?.$case === 'output') seen.push(message.value.data.toString());
+    if (message?.$case === 'exited') seen.push(`exit ${message.value.exitCode}`);
+  }
+  assert.deepEqual(seen, ['exec expected=false\n', 'exit 3']);
+});
 
 test('the launcher is asked over its own protocol, also when its answer comes in pieces', async () => {
   const path = join(folder, 'l.sock');

@@ -10,6 +10,8 @@ import { findStartedExec } from './started-exec.ts';
 /** Of a process that was killed: 128 + SIGKILL. */
 const killedExitCode = 137;
 const askMs = 1_000;
+/** How long an exec that has ended may be with a shim that is about to take over: its last output is there. */
+const takeOverMs = 3_000;
 
 /** ExecService.StartExec: the supervisor starts it, its streams go to the shim directly. */
 export function startExec({ supervisor, shims, resumeMs }: StreamOptions) {
@@ -31,12 +33,16 @@ export function startExec({ supervisor, shims, resumeMs }: StreamOptions) {
     }
     using input = readInput(iterator, { tty: config.tty, wanted: config.stdin, detachKeys: config.detachKeys });
     const attach = { execId, stdin: config.stdin, stdout: true, stderr: true, expected: false };
+    let endedAt: number | undefined;
     const findEnd = async () => {
       const now = await supervisor.getExec({ execId }, { signal, deadlineMs: askMs }).catch((error: unknown) => {
         if (isAway(error) || signal.aborted) return { exec };
         return { exec: undefined };
       });
-      return now.exec?.running === false || now.exec === undefined ? execLost(now.exec ?? exec) : undefined;
+      if (now.exec === undefined) return execLost(exec);
+      if (now.exec.running) return undefined;
+      endedAt ??= performance.now();
+      return performance.now() - endedAt > takeOverMs ? execLost(now.exec) : undefined;
     };
     const otherRun = () => execLost(exec);
     const options = { shims, signal, run: undefined, findEnd, otherRun, resumeMs };
