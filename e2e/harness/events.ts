@@ -13,7 +13,6 @@ export interface SeenEvent {
   readonly type: string;
   readonly action: string;
   readonly actorId: string;
-  /** Only of stored ones. */
   readonly attributes?: Readonly<Record<string, string>>;
 }
 
