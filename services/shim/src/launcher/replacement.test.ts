@@ -107,7 +107,7 @@ for (const mode of ['fork', 'spawn'] as const) {
     assert.deepEqual(reply, { $case: 'replace', value: { shimPid: launcher.seen('up').pid, replacedPid: shimPid } });
     const { adopt, replaces, requestId } = launcher.seen('up');
     assert.deepEqual({ adopt, replaces, requestId }, { adopt: true, replaces: shimPid, requestId: 'r2' });
-    assert.ok(!isAlive(shimPid));
+    await launcher.waitUntil(() => !isAlive(shimPid), 'the end of the old one, which was told to leave or killed');
     assert.ok(isAlive(initPid));
     await launcher.waitUntil(() => launcher.openFds() === fds, 'nothing of the old one is left');
     assert.doesNotMatch(launcher.log, /shim has died/);
