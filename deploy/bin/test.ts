@@ -23,7 +23,7 @@ const longest = 'e2e/images/debian.test.ts';
 const isRoot = process.getuid?.() === 0;
 /** The long ones first, so that one processor does not wait for the other at the end. */
 const files = isRoot ? [...far.toSorted((a, b) => Number(b === longest) - Number(a === longest)), ...near] : near;
-/** As many as can work. One more, for the one that waits, was a sixth faster, and a busy machine of the tests' own making. */
+/** As many as can work: with one more, for the one that waits, the tests' own load failed one in a thousand. */
 const concurrency = Math.min(availableParallelism(), 4);
 const slowestShown = 10;
 const folder = mkdtempSync(join(tmpdir(), 'npm-test-'));
