@@ -319,3 +319,16 @@ test('an unpacking that is cancelled ends at once and leaves the thread to nobod
   setTimeout(() => abort.abort(new Error('enough')), 20);
   await assert.rejects(running, /enough/);
 });
+
+test('a disk that is full in the middle of a file is told as such', { skip }, async () => {
+  const [blobPath, directory] = [fresh(), fresh()];
+  writeFileSync(blobPath, await tarOf([{ name: 'large', data: randomBytes(2 << 20) }]));
+  mkdirSync(directory);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'small', directory]);
+  try {
+    const unpacking = unpackLayer({ blobPath, directory, below: [], layer: 'test', limits: defaultUnpackLimits });
+    await assert.rejects(unpacking, { code: 'resource_exhausted', reason: 'DISK_FULL', message: /layer test/ });
+  } finally {
+    execFileSync('umount', [directory]);
+  }
+});

@@ -47,6 +47,7 @@ export async function unpackStream(
   const parser = extract();
   const progress = setInterval(() => onProgress(source.bytesRead), 100);
   let [sizeBytes, entries] = [0, 0];
+  let applying: Promise<void> = Promise.resolve();
   const apply = async (header: Header, data: AsyncIterable<Buffer>): Promise<void> => {
     const entry = readEntry(header, annotator.takeNotes());
     if (++entries > limits.maxEntries) throw archiveTooLarge('entries', limits.maxEntries);
@@ -66,7 +67,8 @@ export async function unpackStream(
   parser.on('entry', (header, stream, next) => {
     // An entry that is refused ends with the parser, whose error is the one that counts.
     stream.on('error', () => {});
-    apply(header, stream as unknown as AsyncIterable<Buffer>).then(
+    applying = apply(header, stream as unknown as AsyncIterable<Buffer>);
+    applying.then(
       () => {
         stream.resume();
         next();
@@ -78,6 +80,10 @@ export async function unpackStream(
     await pipeline(source, decompressor(detectCompression(firstBytes(blobPath))), guard, annotator, parser);
     if (guard.sizeBytes < 512) throw archiveNotTar();
     applier.finish();
+  } catch (error) {
+    // Content that cannot be written closes the parser in the middle of the entry, and the parser knows no more than that.
+    if ((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE') await applying;
+    throw error;
   } finally {
     clearInterval(progress);
     applier.close();
