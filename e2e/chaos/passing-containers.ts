@@ -42,7 +42,9 @@ async function passOne(client: PatientClient, name: string, random: Random, reco
 /** Fails as often as is known, is started again by its policy each time, and then ends well. */
 async function passRestarting(client: PatientClient, name: string, random: Random, record: LoadRecord): Promise<void> {
   const runs = random.integer(2, 4);
-  const count = 'n=$(cat /runs 2>/dev/null || echo 0); n=$((n+1)); echo $n >/runs; echo "run $n"';
+  // A disk that is full does not make it forget which run it is: it waits for room, as long as it takes.
+  const note = 'until echo $n >/runs.new && mv /runs.new /runs; do usleep 100000; done 2>/dev/null';
+  const count = `n=$(cat /runs 2>/dev/null || echo 0); n=$((n+1)); ${note}; echo "run $n"`;
   const container = await create(client, name, random, {
     command: ['sh', '-c', `${count}; [ $n -ge ${runs} ] || exit 5`],
     restart_policy: { name: 'on-failure', maximum_retries: 9 },
