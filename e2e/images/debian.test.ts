@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Engine } from '../harness/engine.ts';
+import { freePort } from '../harness/free-port.ts';
 import { OtherHost } from '../harness/other-host.ts';
 import { inTerminal } from '../harness/terminal.ts';
 import { waitFor } from '../harness/wait.ts';
@@ -19,15 +19,6 @@ before(
   { timeout: 280_000 },
 );
 after(() => engine[Symbol.asyncDispose]());
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 for (const [form, reference] of [
   ['docker-archive', dockerReference],

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@flotilla/log';
 import { StreamEventsRequest, type StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
 import { type Database, Outbox, openDatabase, outboxMigration } from '@flotilla/store';
+import { freePort } from '@flotilla/testing';
 import { connectNats } from './connect-nats.ts';
 import { EventPublisher } from './event-publisher.ts';
 import { eventStream } from './event-stream.ts';
@@ -38,16 +38,14 @@ async function startNats(): Promise<void> {
 }
 
 async function killNats(): Promise<void> {
+  if (server!.exitCode !== null || server!.signalCode !== null) return;
   const exited = once(server!, 'exit');
   server!.kill('SIGKILL');
   await exited;
 }
 
 before(async () => {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  port = (probe.address() as AddressInfo).port;
-  probe.close();
+  port = await freePort();
   database = openDatabase(join(folder, 'a.db'), { migrations: [outboxMigration], durable: false });
   await startNats();
 });
@@ -178,6 +176,14 @@ test('a stream without a start begins now', async () => {
   assert.equal((await seen)[0]?.event?.action, 'pause');
 });
 
+test('no reader leaves its place behind', async () => {
+  assert.equal((await read({}, 1)).length, 1);
+  assert.deepEqual(await read({ actors: ['nobody'], untilUnixNano: BigInt(Date.now() + 200) * 1_000_000n }, 1), []);
+  const nats = await connectNats(url());
+  assert.equal((await (await nats.jetstreamManager()).streams.info(eventStream)).state.consumer_count, 0);
+  await nats.close();
+});
+
 test('a sequence that is no longer stored is refused, and the oldest is named', async () => {
   const nats = await connectNats(url());
   await (await nats.jetstreamManager()).streams.purge(eventStream, { keep: 1 });
@@ -192,7 +198,7 @@ test('while NATS is away a reader is told so', async () => {
 });
 
 test('a reader whose question is under way when NATS is killed is told so, too', async () => {
-  for (let pauseMs = 4; pauseMs < 24; pauseMs += 4) {
+  for (let pauseMs = 4; pauseMs < 64; pauseMs += 4) {
     const reads = Array.from({ length: 8 }, () => read({ untilUnixNano: 1n }, 1));
     const ends = Promise.allSettled(reads);
     await sleep(pauseMs);
@@ -201,6 +207,15 @@ test('a reader whose question is under way when NATS is killed is told so, too',
     for (const error of reasons) assert.equal(error.reason, 'NATS_UNREACHABLE', error.stack);
     await startNats();
   }
+});
+
+test('a reader who waits while the stream is deleted is told so', async () => {
+  const reading = assert.rejects(read({ sinceUnixNano: undefined }, 1), { reason: 'NATS_UNREACHABLE' });
+  await sleep(300);
+  const nats = await connectNats(url());
+  await (await nats.jetstreamManager()).streams.delete(eventStream);
+  await nats.close();
+  await reading;
 });
 
 async function allStored(): Promise<string[]> {

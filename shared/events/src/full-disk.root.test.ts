@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,20 +9,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@flotilla/log';
 import { StreamEventsRequest } from '@flotilla/proto/flotilla/v1/event';
 import { Outbox, openDatabase, outboxMigration } from '@flotilla/store';
+import { freePort } from '@flotilla/testing';
 import { connectNats } from './connect-nats.ts';
 import { EventPublisher } from './event-publisher.ts';
 import { streamEvents } from './stream-events.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'mounts a file system: FLOTILLA_ROOT_TESTS=1 runs it';
 const log = createLogger({ service: 'test', level: 'silent' });
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  return port;
-}
 
 /** A real nats-server whose data is on a file system of 16 MiB. */
 async function startNats(port: number, store: string): Promise<ChildProcess> {

@@ -1,12 +1,14 @@
 import { FlotillaError } from '@flotilla/errors';
 import { Event, type StreamEventsRequest, StreamEventsResponse } from '@flotilla/proto/flotilla/v1/event';
 import {
+  AckPolicy,
+  type ConsumerConfig,
   type ConsumerMessages,
   DeliverPolicy,
   ErrorCode,
   type NatsConnection,
   NatsError,
-  type OrderedConsumerOptions,
+  nanos,
   type StreamState,
 } from 'nats';
 import { connectNats, natsUnreachable } from './connect-nats.ts';
@@ -29,6 +31,7 @@ export async function* streamEvents(options: StreamEventsOptions): AsyncGenerato
   const url = options.natsUrl();
   const nats = await connectNats(url, { reconnect: false });
   let lost = false;
+  let place: string | undefined;
   void nats.closed().then(() => {
     lost = true;
   });
@@ -45,19 +48,38 @@ export async function* streamEvents(options: StreamEventsOptions): AsyncGenerato
       throw sequenceExpired(afterSequence, state);
     }
     if (request.untilUnixNano !== undefined && state.messages === 0 && isPast(request.untilUnixNano)) return;
-    const consumer = await nats.jetstream().consumers.get(eventStream, startOf(request, state.last_seq));
-    const pending = (await consumer.info(true)).num_pending;
-    if (pending === 0 && request.untilUnixNano !== undefined && isPast(request.untilUnixNano)) return;
-    yield* read(nats, await consumer.consume({ max_messages: 256 }), request, signal);
+    // Not the library's ordered consumer: where NATS goes while one is made, it tries again for a quarter of an hour.
+    const made = await manager.consumers.add(eventStream, { ...readOnce, ...startOf(request, state.last_seq) });
+    place = made.name;
+    if (made.num_pending === 0 && request.untilUnixNano !== undefined && isPast(request.untilUnixNano)) return;
+    const consumer = await nats.jetstream().consumers.get(eventStream, place);
+    yield* read(nats, await consumer.consume({ max_messages: 256, abort_on_missing_resource: true }), request, signal);
     if (lost && !signal.aborted) throw natsUnreachable(new URL(url).host);
   } catch (error) {
-    // A question that was under way when NATS went has timed out, says its client.
-    if (error instanceof NatsError && (lost || isUnanswered(error))) throw natsUnreachable(new URL(url).host, error);
+    // A question that was under way when NATS went has timed out, says its client. A stream or a place in it that went is
+    // told the same way: whoever resumes learns whether what comes next is still stored.
+    if (error instanceof NatsError && (lost || isUnanswered(error) || isGone(error))) {
+      throw natsUnreachable(new URL(url).host, error);
+    }
     throw error;
   } finally {
+    if (place !== undefined && !lost) await forget(nats, place);
     await nats.close();
   }
 }
+
+/** Where it cannot, NATS does, later. */
+async function forget(nats: NatsConnection, place: string): Promise<void> {
+  await (await nats.jetstreamManager({ checkAPI: false })).consumers.delete(eventStream, place).catch(() => {});
+}
+
+/** A reader's place in the stream, kept by NATS in memory, and forgotten when nobody has asked for so long. */
+const readOnce: Partial<ConsumerConfig> = {
+  ack_policy: AckPolicy.None,
+  max_deliver: 1,
+  mem_storage: true,
+  inactive_threshold: nanos(5 * 60 * 1_000),
+};
 
 /** Nobody has answered: NATS is going, or its store is not there yet. */
 function isUnanswered({ code }: NatsError): boolean {
@@ -66,13 +88,18 @@ function isUnanswered({ code }: NatsError): boolean {
   );
 }
 
+/** The stream was deleted, or the reader's place in it was: it did not ask for too long. */
+function isGone({ message }: NatsError): boolean {
+  return ['stream not found', 'consumer not found', 'consumer deleted'].includes(message.toLowerCase());
+}
+
 async function* read(
   nats: NatsConnection,
   messages: ConsumerMessages,
   request: StreamEventsRequest,
   signal: AbortSignal,
 ): AsyncGenerator<StreamEventsResponse> {
-  const stop = () => void messages.close();
+  const stop = () => messages.stop();
   const { untilUnixNano: until } = request;
   // Of what is past already, the last message ends it: a stop now would lose what is on its way.
   const waits = until !== undefined && !isPast(until);
@@ -92,11 +119,12 @@ async function* read(
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', stop);
-    await messages.close();
+    // Its close would wait for the iteration that has just ended.
+    messages.stop();
   }
 }
 
-function startOf(request: StreamEventsRequest, lastSequence: number): Partial<OrderedConsumerOptions> {
+function startOf(request: StreamEventsRequest, lastSequence: number): Partial<ConsumerConfig> {
   // One subject alone: NATS before 2.10 knows no list of them, and then nothing comes at all. More are filtered here.
   const [type, ...others] = request.types;
   const filter = type === undefined || others.length > 0 ? {} : { filterSubjects: typeSubject(type) };

@@ -1,4 +1,4 @@
-import { FlotillaError } from '@flotilla/errors';
+import { asDiskFull, FlotillaError } from '@flotilla/errors';
 
 /** An entry of a layer that may not be unpacked. */
 export function entryRefused(entry: string, problem: string): FlotillaError {
@@ -32,10 +32,9 @@ export function archiveTooLarge(what: string, limit: number): FlotillaError {
 /** What the parsers and decompressors throw, in our words; our own errors and those of the disk pass. */
 export function toArchiveError(error: unknown): unknown {
   if (error instanceof FlotillaError || !(error instanceof Error)) return error;
+  const full = asDiskFull(error);
+  if (full !== undefined) return full;
   const { code = '' } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new FlotillaError('resource_exhausted', 'the disk is full', { reason: 'DISK_FULL', cause: error });
-  }
   if (code === 'Z_BUF_ERROR' || code === 'ZSTD_error_srcSize_wrong' || /unexpected end/i.test(error.message)) {
     return archiveTruncated(error);
   }

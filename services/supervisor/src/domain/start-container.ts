@@ -207,14 +207,21 @@ async function launch(engine: Engine, record: ContainerRecord): Promise<Containe
 /** How its root is mounted, and who it runs as. A snapshot that power loss took was new and empty: it is made again. */
 async function readRoot(engine: Engine, record: ContainerRecord) {
   const { containerId, config, made } = record;
-  const rootfsMounts = await engine.images.snapshotMounts(containerId).catch(async (error: unknown) => {
+  const read = async () => {
+    const [rootfsMounts, user] = await Promise.all([
+      engine.images.snapshotMounts(containerId),
+      findUser(engine, record, config.user || made!.image.user, config.groupAdd),
+    ]);
+    return { rootfsMounts, user };
+  };
+  try {
+    return await read();
+  } catch (error) {
     if (!hasReason(error, 'SNAPSHOT_NOT_FOUND')) throw error;
     engine.log.warn({ containerId }, 'the snapshot is lost: made again');
     await engine.images.prepareSnapshot(containerId, made!.imageId);
-    return engine.images.snapshotMounts(containerId);
-  });
-  const user = await findUser(engine, record, config.user || made!.image.user, config.groupAdd);
-  return { rootfsMounts, user };
+    return read();
+  }
 }
 
 /**

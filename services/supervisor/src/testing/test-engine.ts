@@ -13,7 +13,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,6 +26,7 @@ import type { Event } from '@flotilla/proto/flotilla/v1/event';
 import { ExecServiceService } from '@flotilla/proto/flotilla/v1/exec';
 import { ImageServiceService, type ImportImageRequest } from '@flotilla/proto/flotilla/v1/image';
 import { connect } from '@flotilla/rpc';
+import { freePort } from '@flotilla/testing';
 
 const services = fileURLToPath(new URL('../../..', import.meta.url));
 const chunkBytes = 1 << 20;
@@ -237,16 +237,6 @@ async function* importRequests(tar: Buffer): AsyncGenerator<ImportImageRequest> 
   for (let at = 0; at < tar.length; at += chunkBytes) {
     yield { part: { $case: 'chunk', value: tar.subarray(at, at + chunkBytes) } };
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 function describe(value: unknown): string {
