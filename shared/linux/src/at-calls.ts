@@ -1,5 +1,5 @@
 import { O_CLOEXEC } from './constants.ts';
-import { libc } from './libc.ts';
+import { koffi, libc } from './libc.ts';
 import { check } from './syscall-error.ts';
 
 const cOpenat2 = libc.func('syscall', 'long', ['long', 'int', 'str', 'void *', 'size_t']);
@@ -12,6 +12,7 @@ const cFstatfs = libc.func('int fstatfs(int fd, void *buffer)');
 const cFchownat = libc.func('int fchownat(int dirfd, const char *path, int uid, int gid, int flags)');
 
 const SYS_openat2 = 437;
+const EAGAIN = 11;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 
 /** The working directory, for a `dirfd`. */
@@ -33,12 +34,23 @@ export interface OpenHow {
   readonly resolve?: number;
 }
 
-/** openat2(2), close-on-exec: opens below `dirfd` under the rules of `resolve`. ELOOP, EXDEV when a rule is broken. */
+/** So often is tried what a rename or a mount anywhere on the host came between. */
+const raceTries = 1_000;
+
+/**
+ * openat2(2), close-on-exec: opens below `dirfd` under the rules of `resolve`. ELOOP, EXDEV when a rule is broken. EAGAIN,
+ * a `..` within a root while anything on the host was renamed or mounted, is tried again, as the manual page asks for.
+ */
 export function openat2(dirfd: number, path: string, { flags, mode = 0, resolve = 0 }: OpenHow): number {
   how[0] = BigInt(flags | O_CLOEXEC);
   how[1] = BigInt(mode);
   how[2] = BigInt(resolve);
-  return check(cOpenat2(SYS_openat2, dirfd, path, how, how.byteLength), 'openat2', path);
+  const open = () => cOpenat2(SYS_openat2, dirfd, path, how, how.byteLength);
+  let fd = open();
+  if ((resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0) {
+    for (let tries = 1; fd === -1 && tries < raceTries && koffi.errno() === EAGAIN; tries++) fd = open();
+  }
+  return check(fd, 'openat2', path);
 }
 
 /** openat(2), close-on-exec. */
