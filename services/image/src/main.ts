@@ -52,7 +52,7 @@ const images = new ImageStore(database);
 const layers = new LayerStore(root, database, limits);
 const snapshots = new SnapshotStore(root, images, layers);
 const volumes = new Volumes(root, database, publisher, snapshots);
-const recorder = new ImageRecorder({ database, images, content, layers, publisher });
+const recorder = new ImageRecorder({ database, images, content, layers, publisher, log });
 const loader = new ImageLoader({ content, layers, recorder, architecture, maxBytes: config.loadMaxBytes });
 const puller = new ImagePuller({
   content,

@@ -1,6 +1,7 @@
 import { hasReason } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
+import type { Logger } from '@flotilla/log';
 import { familiarReference, parseReference } from '@flotilla/oci';
 import type { Database } from '@flotilla/store';
 import type { ImageRecord } from '../domain/image.ts';
@@ -14,6 +15,7 @@ export interface ImageRecorderDependencies {
   readonly content: ContentStore;
   readonly layers: LayerStore;
   readonly publisher: EventPublisher;
+  readonly log: Logger;
 }
 
 /** An image whose blobs and layers are there, and its new names. */
@@ -49,12 +51,19 @@ export class ImageRecorder {
     });
   }
 
-  /** Removes blobs and layers that no image needs. */
+  /**
+   * Removes blobs and layers that no image needs. What cannot be removed now, because the disk has no room for the record of it,
+   * is removed by a later one: no reason to fail for whoever asks, whose work is done.
+   */
   collect(): void {
-    const { images, content, layers } = this.#has;
-    const all = images.list();
-    content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
-    layers.collect(new Set(all.flatMap((image) => image.chainIds)));
+    const { images, content, layers, log } = this.#has;
+    try {
+      const all = images.list();
+      content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
+      layers.collect(new Set(all.flatMap((image) => image.chainIds)));
+    } catch (err) {
+      log.warn({ err }, 'what no image needs could not be removed');
+    }
   }
 
   /** The same after work that failed, once it has let go of what it held. */
