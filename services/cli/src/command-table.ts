@@ -149,6 +149,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/image-verbs.ts')).historyCommand(),
   },
   {
+    name: 'image',
+    description: 'Manage images',
+    load: async () => (await import('./commands/command-group.ts')).imageGroup(commandTable),
+  },
+  {
+    name: 'container',
+    description: 'Manage containers',
+    load: async () => (await import('./commands/command-group.ts')).containerGroup(commandTable),
+  },
+  {
     name: 'volume',
     description: 'Manage volumes',
     load: async () => (await import('./commands/volume.ts')).volumeCommand(),
@@ -157,6 +167,11 @@ export const commandTable: readonly CommandEntry[] = [
     name: 'network',
     description: 'Show networks',
     load: async () => (await import('./commands/network.ts')).networkCommand(),
+  },
+  {
+    name: 'system',
+    description: 'Show and free what is used on disk',
+    load: async () => (await import('./commands/command-group.ts')).systemGroup(commandTable),
   },
   {
     name: 'events',

@@ -20,6 +20,7 @@ import { ImagePuller } from './registry/image-puller.ts';
 import { registrySettings } from './registry/registry-settings.ts';
 import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
+import { usageService } from './server/usage-service.ts';
 import { volumeService } from './server/volume-service.ts';
 import { ImageStore } from './store/image-store.ts';
 import { migrations } from './store/schema.ts';
@@ -66,9 +67,10 @@ const remover = new ImageRemover({ database, images, snapshots, recorder, publis
 recorder.collect();
 publisher.start();
 const implementations = [
-  imageService({ images, content, loader, puller, remover, architecture }),
+  imageService({ images, content, loader, puller, remover, snapshots, architecture }),
   volumeService(volumes),
   snapshotService(images, snapshots, volumes),
+  usageService({ images, content, layers, snapshots }, volumes),
 ];
 stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations, service: 'image', log }));
 log.info({ root, images: images.list().length }, 'ready');

@@ -24,8 +24,15 @@ export interface ServiceOptions {
   readonly stopping: AbortSignal;
 }
 
-/** Calls whose answer waits for a container, which may take as long as it likes. */
-const patientCalls = ['stopContainer', 'restartContainer', 'removeContainer'];
+/** Calls whose answer waits for a container, which may take as long as it likes, or for a whole disk to be looked at. */
+const patientCalls = [
+  'stopContainer',
+  'restartContainer',
+  'removeContainer',
+  'pruneContainers',
+  'pruneImages',
+  'pruneVolumes',
+];
 
 /** The public services that have an owner: passed on to it as bytes, but for what the api does itself. */
 export function ownedServices(options: ServiceOptions): (Implementation & Disposable)[] {

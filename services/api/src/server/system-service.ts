@@ -3,6 +3,7 @@ import { GetInfoResponse, type ServiceStatus, SystemServiceService } from '@flot
 import { type CallContext, type Implementation, implement } from '@flotilla/rpc';
 import type { HostFacts } from '../adapters/host-facts.ts';
 import type { ImageClient, SupervisorClient } from '../adapters/owners.ts';
+import { diskUsage } from './disk-usage.ts';
 
 export interface SystemOptions {
   readonly paths: Paths;
@@ -16,10 +17,11 @@ export interface SystemOptions {
 /** An owner that is down must not keep `info` from telling the rest. */
 const ownerDeadlineMs = 2_000;
 
-/** SystemService: what the api knows or asks itself. GetDiskUsage answers UNIMPLEMENTED. */
+/** SystemService: what the api knows or asks itself. */
 export function systemService(options: SystemOptions): Implementation {
   return implement(SystemServiceService, {
     getInfo: async (_request, context) => getInfo(options, context),
+    getDiskUsage: async (_request, context) => diskUsage(options, context),
     listServices: async () => ({ services: await options.probe() }),
   });
 }

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, closeSync, constants, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { syncfs } from '@flotilla/linux';
 import type { Database } from '@flotilla/store';
 import { digestMismatch } from '../domain/errors.ts';
 import type { UnpackLimits } from '../unpack/limits.ts';
 import { unpackLayer } from '../unpack/unpack-layer.ts';
+import type { Swept } from './content-store.ts';
 import { flushFolder } from './flush-folder.ts';
+import { shred } from './shred.ts';
 
 /** A layer to have unpacked. */
 export interface LayerRequest {
@@ -48,7 +49,7 @@ export class LayerStore {
       this.#layers.set(row.chain_id, { number: row.layer_number, sizeBytes: row.size_bytes });
     }
     const known = new Set([...this.#layers.values()].map(({ number }) => String(number)));
-    for (const name of readdirSync(this.#folder)) if (!known.has(name)) this.#discard(name);
+    for (const name of readdirSync(this.#folder)) if (!known.has(name)) void this.#discard(name);
   }
 
   /** The unpacked root of a layer. */
@@ -122,7 +123,8 @@ export class LayerStore {
       flushFileSystem(directory);
       return this.#record(folder, chainId, unpacked.sizeBytes);
     } catch (error) {
-      await rm(folder, { recursive: true, force: true });
+      // A commit that failed has left it under its number, which comes again.
+      if (existsSync(folder)) await this.#discard(name);
       throw error;
     }
   }
@@ -138,7 +140,9 @@ export class LayerStore {
         .prepare('INSERT INTO layers (chain_id, size_bytes) VALUES (?, ?)')
         .run(chainId, sizeBytes);
       const layer = { number: Number(lastInsertRowid), sizeBytes };
-      renameSync(folder, join(this.#folder, String(layer.number)));
+      const path = join(this.#folder, String(layer.number));
+      if (existsSync(path)) void this.#discard(String(layer.number));
+      renameSync(folder, path);
       // Power loss may leave a layer without a record, which goes, but never a record without its layer.
       flushFolder(this.#folder);
       this.#database.afterCommit(() => this.#layers.set(chainId, layer));
@@ -146,21 +150,42 @@ export class LayerStore {
     });
   }
 
-  /** Removes layers that no image has and nothing counts on. */
-  collect(wanted: ReadonlySet<string>): void {
-    for (const [chainId, { number }] of this.#layers) {
-      if (wanted.has(chainId) || this.#pinned.has(chainId)) continue;
-      this.#database.prepare('DELETE FROM layers WHERE chain_id = ?').run(chainId);
-      this.#layers.delete(chainId);
-      this.#discard(String(number));
+  /** Removes layers that no image has and nothing counts on: says which. */
+  collect(wanted: ReadonlySet<string>): Swept & { readonly chainIds: readonly string[] } {
+    const chainIds: string[] = [];
+    let bytes = 0;
+    let leased = false;
+    for (const [chainId, { sizeBytes }] of this.#layers) {
+      if (wanted.has(chainId)) continue;
+      if (this.#pinned.has(chainId)) {
+        leased = true;
+        continue;
+      }
+      chainIds.push(chainId);
+      bytes += sizeBytes;
     }
+    if (chainIds.length > 0) this.#database.transact(() => this.#forget(chainIds));
+    return { chainIds, bytes, leased };
+  }
+
+  /** The records first: what is cut off here is removed at the next start. */
+  #forget(chainIds: readonly string[]): void {
+    const statement = this.#database.prepare('DELETE FROM layers WHERE chain_id = ?');
+    for (const chainId of chainIds) statement.run(chainId);
+    this.#database.afterCommit(() => {
+      for (const chainId of chainIds) {
+        const { number } = this.#layers.get(chainId)!;
+        this.#layers.delete(chainId);
+        void this.#discard(String(number));
+      }
+    });
   }
 
   /** Out of the way at once, since its number may come again; gone a little later. */
-  #discard(name: string): void {
+  async #discard(name: string): Promise<void> {
     const gone = name.startsWith('gone-') ? name : `gone-${randomUUID()}`;
     if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
-    void rm(join(this.#folder, gone), { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+    await shred(join(this.#folder, gone)).catch(() => {}); // The next start tries again.
   }
 }
 

@@ -124,6 +124,11 @@ export class SnapshotStore {
     this.#discard(key);
   }
 
+  /** The folder of what a container has written, whether it is there or not. */
+  upperPath(key: string): string {
+    return join(this.#folder, key, 'fs');
+  }
+
   keys(): string[] {
     return [...this.#keys.keys()];
   }

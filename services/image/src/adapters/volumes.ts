@@ -98,7 +98,7 @@ export class Volumes {
   /** FAILED_PRECONDITION / VOLUME_IN_USE. */
   remove(name: string): void {
     const volume = this.get(name);
-    const [user] = this.#usersOf(name);
+    const [user] = this.usersOf(name);
     if (user !== undefined) {
       throw new FlotillaError('failed_precondition', `volume ${name} is used by container ${user.slice(0, 12)}`, {
         reason: 'VOLUME_IN_USE',
@@ -141,7 +141,7 @@ export class Volumes {
       this.#database.prepare('DELETE FROM volume_users WHERE key = ?').run(key);
       for (const { name } of names as unknown as { name: string }[]) {
         const volume = this.find(name);
-        if (removeAnonymous && volume?.anonymous === true && this.#usersOf(name).length === 0) this.#drop(name);
+        if (removeAnonymous && volume?.anonymous === true && this.usersOf(name).length === 0) this.#drop(name);
       }
     });
   }
@@ -189,7 +189,8 @@ export class Volumes {
     }
   }
 
-  #usersOf(name: string): string[] {
+  /** Keys of the containers that use a volume. */
+  usersOf(name: string): string[] {
     const rows = this.#database.prepare('SELECT DISTINCT key FROM volume_users WHERE name = ?').all(name);
     return (rows as unknown as { key: string }[]).map(({ key }) => key);
   }
