@@ -13,6 +13,7 @@ export * from './limits.ts';
 export * from './loopback.ts';
 export * from './mount.ts';
 export * from './notify.ts';
+export * from './overlay.ts';
 export * from './pidfd.ts';
 export * from './poll-handle.ts';
 export * from './prctl.ts';
