@@ -1,3 +1,4 @@
+import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
 import { SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
 import { ContainerServiceService } from '@flotilla/proto/flotilla/v1/container';
 import { ExecServiceService } from '@flotilla/proto/flotilla/v1/exec';
@@ -28,11 +29,14 @@ export function connectSupervisor(address: string, deadlineMs: number): Supervis
   return connect(supervisorCalls, { address, name: 'supervisor', deadlineMs });
 }
 
-const imageCalls = { listImages: ImageServiceService.listImages };
+const imageCalls = {
+  listImages: ImageServiceService.listImages,
+  getSnapshotter: SnapshotServiceService.getSnapshotter,
+};
 
 export type ImageClient = Client<typeof imageCalls>;
 
-/** Connects to the image service, to count images. */
+/** Connects to the image service, to count images and ask how they are kept. */
 export function connectImages(address: string, deadlineMs: number): ImageClient {
   return connect(imageCalls, { address, name: 'image', deadlineMs });
 }

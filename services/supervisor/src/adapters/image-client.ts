@@ -4,6 +4,8 @@ import { type Client, connect } from '@flotilla/rpc';
 import type { ImageFacts, Images, RootfsMount, SnapshotFile, VolumeWish } from '../domain/ports.ts';
 
 const mostCachedFiles = 512;
+/** Where the file system can do no better, a snapshot is a copy of the whole image. */
+const copyDeadlineMs = 600_000;
 
 /** The image service. */
 export class ImageClient implements Images, Disposable {
@@ -24,7 +26,10 @@ export class ImageClient implements Images, Disposable {
   }
 
   async prepareSnapshot(containerId: string, imageId: string): Promise<void> {
-    const { mounts } = await this.#client.prepareSnapshot({ key: containerId, imageId });
+    const { mounts } = await this.#client.prepareSnapshot(
+      { key: containerId, imageId },
+      { deadlineMs: copyDeadlineMs },
+    );
     this.#mounts.set(containerId, mounts);
   }
 
