@@ -13,6 +13,7 @@ import { ImageRecorder } from './adapters/image-recorder.ts';
 import { ImageRemover } from './adapters/image-remover.ts';
 import { LayerStore } from './adapters/layer-store.ts';
 import { SnapshotStore } from './adapters/snapshot-store.ts';
+import { chooseSnapshotter } from './adapters/snapshotters/choose-snapshotter.ts';
 import { Volumes } from './adapters/volumes.ts';
 import { configSchema } from './config.ts';
 import { BlobDownloads } from './registry/blob-downloads.ts';
@@ -48,10 +49,12 @@ const limits = {
   maxBytes: config.unpackMaxBytes,
   maxRatio: config.unpackMaxRatio,
 };
+const { snapshotter, because } = chooseSnapshotter(root, config.snapshotter);
+log.info({ snapshotter: snapshotter.name, because }, 'snapshotter');
 const content = new ContentStore(root);
 const images = new ImageStore(database);
-const layers = new LayerStore(root, database, limits);
-const snapshots = new SnapshotStore(root, images, layers);
+const layers = new LayerStore(root, database, limits, snapshotter);
+const snapshots = new SnapshotStore(root, images, layers, snapshotter);
 const volumes = new Volumes(root, database, publisher, snapshots);
 const recorder = new ImageRecorder({ database, images, content, layers, publisher, log });
 const loader = new ImageLoader({ content, layers, recorder, architecture, maxBytes: config.loadMaxBytes });
@@ -69,7 +72,7 @@ publisher.start();
 const implementations = [
   imageService({ images, content, loader, puller, remover, snapshots, architecture }),
   volumeService(volumes),
-  snapshotService(images, snapshots, volumes),
+  snapshotService({ images, snapshots, volumes, snapshotter: { name: snapshotter.name, because } }),
   usageService({ images, content, layers, snapshots }, volumes),
 ];
 stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations, service: 'image', log }));

@@ -1,7 +1,9 @@
 export * from './at-calls.ts';
 export * from './bpf-devices.ts';
+export * from './btrfs.ts';
 export * from './clock.ts';
 export * from './constants.ts';
+export * from './copy-file.ts';
 export * from './credentials.ts';
 export * from './descriptors.ts';
 export * from './exit-files.ts';
@@ -13,6 +15,7 @@ export * from './limits.ts';
 export * from './loopback.ts';
 export * from './mount.ts';
 export * from './notify.ts';
+export * from './overlay.ts';
 export * from './pidfd.ts';
 export * from './poll-handle.ts';
 export * from './prctl.ts';

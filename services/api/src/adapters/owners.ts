@@ -1,3 +1,4 @@
+import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
 import { UsageServiceService } from '@flotilla/proto/flotilla/image/v1/usage';
 import { SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
 import { ContainerServiceService } from '@flotilla/proto/flotilla/v1/container';
@@ -31,11 +32,15 @@ export function connectSupervisor(address: string, deadlineMs: number): Supervis
   return connect(supervisorCalls, { address, name: 'supervisor', deadlineMs });
 }
 
-const imageCalls = { listImages: ImageServiceService.listImages, getUsage: UsageServiceService.getUsage };
+const imageCalls = {
+  listImages: ImageServiceService.listImages,
+  getUsage: UsageServiceService.getUsage,
+  getSnapshotter: SnapshotServiceService.getSnapshotter,
+};
 
 export type ImageClient = Client<typeof imageCalls>;
 
-/** Connects to the image service, to count images and what is on disk. */
+/** Connects to the image service, to count images and ask how they are kept and what is on disk. */
 export function connectImages(address: string, deadlineMs: number): ImageClient {
   return connect(imageCalls, { address, name: 'image', deadlineMs });
 }

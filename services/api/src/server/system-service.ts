@@ -29,9 +29,10 @@ export function systemService(options: SystemOptions): Implementation {
 async function getInfo(options: SystemOptions, { signal }: CallContext): Promise<GetInfoResponse> {
   const { paths, version, facts, supervisor, images, probe } = options;
   const call = { signal, deadlineMs: ownerDeadlineMs };
-  const [counts, found, services] = await Promise.all([
+  const [counts, found, snapshotter, services] = await Promise.all([
     supervisor.getCounts({}, call).catch(() => undefined),
     images.listImages({ references: [], labels: [], dangling: true }, call).catch(() => undefined),
+    images.getSnapshotter({}, call).catch(() => undefined),
     probe(),
   ]);
   const down = services
@@ -43,7 +44,7 @@ async function getInfo(options: SystemOptions, { signal }: CallContext): Promise
     instance: paths.instance,
     version,
     cgroupMode: counts?.cgroupMode || cgroupMode,
-    snapshotter: 'overlayfs',
+    snapshotter: snapshotter?.name ?? '',
     forkMode: counts?.forkMode ?? '',
     root: paths.root,
     run: paths.run,

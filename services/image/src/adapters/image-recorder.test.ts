@@ -12,6 +12,7 @@ import { defaultUnpackLimits } from '../unpack/limits.ts';
 import { ContentStore } from './content-store.ts';
 import { ImageRecorder } from './image-recorder.ts';
 import { LayerStore } from './layer-store.ts';
+import { OverlayfsSnapshotter } from './snapshotters/overlayfs.ts';
 
 test('a collection that cannot write says so, and does not end the service', (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'image-recorder-'));
@@ -25,7 +26,7 @@ test('a collection that cannot write says so, and does not end the service', (co
   using database = openDatabase(join(folder, 'image.db'), { migrations, durable: false });
   const outbox = new Outbox(database);
   database.exec("INSERT INTO layers (chain_id, size_bytes) VALUES ('sha256:1', 1)");
-  const layers = new LayerStore(folder, database, defaultUnpackLimits);
+  const layers = new LayerStore(folder, database, defaultUnpackLimits, new OverlayfsSnapshotter());
   const publisher = new EventPublisher({ outbox, source: 'image', natsUrl: () => 'nats://127.0.0.1:1', log });
   const content = new ContentStore(folder);
   const recorder = new ImageRecorder({ database, images: new ImageStore(database), content, layers, publisher, log });

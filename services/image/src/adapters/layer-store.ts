@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { syncfs } from '@flotilla/linux';
 import type { Database } from '@flotilla/store';
@@ -8,7 +8,7 @@ import type { UnpackLimits } from '../unpack/limits.ts';
 import { unpackLayer } from '../unpack/unpack-layer.ts';
 import type { Swept } from './content-store.ts';
 import { flushFolder } from './flush-folder.ts';
-import { shred } from './shred.ts';
+import type { Snapshotter } from './snapshotters/snapshotter.ts';
 
 /** A layer to have unpacked. */
 export interface LayerRequest {
@@ -27,22 +27,25 @@ interface Layer {
 
 /**
  * Unpacked layers, once each: `layers/<number>/fs`. A layer is unpacked beside, flushed, renamed, and recorded last; what
- * has no record at start is removed. Short names keep the mount options of many layers short.
+ * has no record at start is removed. Short names keep the mount options of many layers short. What `fs` holds, the snapshotter
+ * decides.
  */
 export class LayerStore {
   readonly #folder: string;
   readonly #database: Database;
   readonly #limits: UnpackLimits;
+  readonly #snapshotter: Snapshotter;
   readonly #layers = new Map<string, Layer>();
   readonly #unpacking = new Map<string, Promise<Layer>>();
   /** Layers that a load under way counts on although no image has them yet. */
   readonly #pinned = new Map<string, number>();
   #counter = 0;
 
-  constructor(root: string, database: Database, limits: UnpackLimits) {
+  constructor(root: string, database: Database, limits: UnpackLimits, snapshotter: Snapshotter) {
     this.#folder = join(root, 'layers');
     this.#database = database;
     this.#limits = limits;
+    this.#snapshotter = snapshotter;
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     const rows = database.prepare('SELECT layer_number, chain_id, size_bytes FROM layers').all();
     for (const row of rows as unknown as { layer_number: number; chain_id: string; size_bytes: number }[]) {
@@ -111,16 +114,16 @@ export class LayerStore {
   ): Promise<Layer> {
     const name = `new-${process.pid}-${++this.#counter}`;
     const folder = join(this.#folder, name);
-    const directory = join(folder, 'fs');
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
-    chmodSync(directory, 0o755);
+    const parents = this.#snapshotter.stacked ? this.#paths(below) : this.#paths(below).slice(0, 1);
     try {
+      const directory = await this.#snapshotter.beginLayer(folder, parents[0], signal);
       const unpacked = await unpackLayer(
-        { blobPath, directory, below: this.#paths(below), layer: digest, limits: this.#limits },
+        { blobPath, directory, below: parents, layer: digest, limits: this.#limits },
         { signal, onProgress },
       );
       if (unpacked.diffId !== diffId) throw digestMismatch(`layer ${digest}, uncompressed,`, diffId, unpacked.diffId);
-      flushFileSystem(directory);
+      await this.#snapshotter.finishLayer(folder, signal);
+      flushFileSystem(folder);
       return this.#record(folder, chainId, unpacked.sizeBytes);
     } catch (error) {
       // A commit that failed has left it under its number, which comes again.
@@ -185,7 +188,7 @@ export class LayerStore {
   async #discard(name: string): Promise<void> {
     const gone = name.startsWith('gone-') ? name : `gone-${randomUUID()}`;
     if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
-    await shred(join(this.#folder, gone)).catch(() => {}); // The next start tries again.
+    await this.#snapshotter.remove(join(this.#folder, gone)).catch(() => {}); // The next start tries again.
   }
 }
 

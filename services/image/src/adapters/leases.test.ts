@@ -14,6 +14,7 @@ import { ContentStore, once } from './content-store.ts';
 import { ImageRecorder } from './image-recorder.ts';
 import { LayerStore } from './layer-store.ts';
 import { Leases } from './leases.ts';
+import { OverlayfsSnapshotter } from './snapshotters/overlayfs.ts';
 
 test('what is leased stays when its image goes, for as long as somebody holds it', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'leases-'));
@@ -23,7 +24,7 @@ test('what is leased stays when its image goes, for as long as somebody holds it
   const outbox = new Outbox(database);
   const publisher = new EventPublisher({ outbox, source: 'image', natsUrl: () => 'nats://127.0.0.1:1', log });
   const [content, images] = [new ContentStore(folder), new ImageStore(database)];
-  const layers = new LayerStore(folder, database, defaultUnpackLimits);
+  const layers = new LayerStore(folder, database, defaultUnpackLimits, new OverlayfsSnapshotter());
   const recorder = new ImageRecorder({ database, images, content, layers, publisher, log });
   const leases = new Leases(content, layers, recorder);
   await using ingest = content.openIngest();

@@ -8,10 +8,11 @@ import { isErrno, nowUnixNano, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, 
 import type { Database } from '@flotilla/store';
 import { volumeNotFound } from '../domain/errors.ts';
 import type { VolumeRecord } from '../domain/volume.ts';
-import { copyTree } from './copy-tree.ts';
+
 import { flushFolder } from './flush-folder.ts';
 import { shred } from './shred.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
+import { workOnTrees } from './trees/tree-thread.ts';
 
 /** A volume that a container wants. */
 export interface VolumeWish {
@@ -175,7 +176,7 @@ export class Volumes {
       mkdirSync(beside, { mode: 0o755 });
       const to = openSync(beside, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
-        await copyTree(from, to);
+        await workOnTrees('copy', from, to);
         syncfs(to);
       } finally {
         closeSync(to);

@@ -6,6 +6,8 @@ import type { ImageFacts, Images, RootfsMount, SnapshotFile, VolumeWish } from '
 
 const mostCachedFiles = 512;
 const calls = { ...SnapshotServiceService, getSnapshotUsage: UsageServiceService.getSnapshotUsage };
+/** Where the file system can do no better, a snapshot is a copy of the whole image. */
+const copyDeadlineMs = 600_000;
 
 /** The image service. */
 export class ImageClient implements Images, Disposable {
@@ -26,7 +28,10 @@ export class ImageClient implements Images, Disposable {
   }
 
   async prepareSnapshot(containerId: string, imageId: string): Promise<void> {
-    const { mounts } = await this.#client.prepareSnapshot({ key: containerId, imageId });
+    const { mounts } = await this.#client.prepareSnapshot(
+      { key: containerId, imageId },
+      { deadlineMs: copyDeadlineMs },
+    );
     this.#mounts.set(containerId, mounts);
   }
 

@@ -13,7 +13,9 @@ import {
   MS_REC,
   MS_SLAVE,
   mount,
+  mountOverlay,
   O_PATH,
+  type OverlayRequest,
   openTree,
   pivotRoot,
   setMountAttributes,
@@ -66,32 +68,24 @@ function mustBeWritable(target: string): void {
   }
 }
 
-/** mount(2) takes a page of options: longer lists of layers are named from their common folder. */
+/** mount(2) takes a page of options; more layers than that are named in other ways. */
 function mountWithin(target: string, { type, source, data }: MountPlan, flags: number): void {
   const text = data.join(',');
-  if (Buffer.byteLength(text) <= mostDataBytes) {
-    mount({ source, target, type, flags, data: text });
-    return;
-  }
-  const lower = data.find((option) => option.startsWith('lowerdir='))?.slice('lowerdir='.length) ?? '';
-  const common = commonFolder(lower.split(':'));
-  const shorter = data
-    .map((option) => (option.startsWith('lowerdir=') ? option.replaceAll(common, '') : option))
-    .join(',');
-  if (common === '' || Buffer.byteLength(shorter) > mostDataBytes)
-    throw new RangeError(`mount options exceed ${mostDataBytes} bytes`);
-  changeDirectory(common);
-  mount({ source, target, type, flags, data: shorter });
+  if (type === 'overlay' && Buffer.byteLength(text) > mostDataBytes) mountOverlay(target, overlayOf(data), { flags });
+  else mount({ source, target, type, flags, data: text });
 }
 
-/** Longest prefix, ending in a slash, of all paths. */
-function commonFolder(paths: readonly string[]): string {
-  const [first = '', ...others] = paths;
-  for (let end = first.lastIndexOf('/'); end > 0; end = first.lastIndexOf('/', end - 1)) {
-    const prefix = first.slice(0, end + 1);
-    if (others.every((path) => path.startsWith(prefix))) return prefix;
-  }
-  return '';
+function overlayOf(data: readonly string[]): OverlayRequest {
+  const options = new Map(data.map((option) => [option.split('=', 1)[0]!, option]));
+  const take = (key: string) => {
+    const value = options.get(key)?.slice(key.length + 1);
+    options.delete(key);
+    return value;
+  };
+  const lower = take('lowerdir')?.split(':') ?? [];
+  const [path, work] = [take('upperdir'), take('workdir')];
+  const upper = path === undefined || work === undefined ? {} : { upper: { path, work } };
+  return { lower, ...upper, options: [...options.values()] };
 }
 
 /** The container's root by descriptor. */
