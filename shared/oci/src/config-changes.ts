@@ -1,16 +1,6 @@
 import { invalidField } from '@flotilla/errors';
 import { type FindVariable, readWord, splitWords } from './dockerfile-word.ts';
-import { readHealthcheck } from './healthcheck-instruction.ts';
-
-/** A health check: flotilla.v1.ImageHealthcheck. */
-export interface ChangedHealthcheck {
-  test: string[];
-  intervalNanos: bigint;
-  timeoutNanos: bigint;
-  startPeriodNanos: bigint;
-  startIntervalNanos: bigint;
-  retries: number;
-}
+import { type ChangedHealthcheck, readHealthcheck } from './healthcheck-instruction.ts';
 
 /** What containers inherit from an image: flotilla.v1.ImageConfig. */
 export interface ChangedConfig {

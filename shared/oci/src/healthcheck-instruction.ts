@@ -1,6 +1,15 @@
 import { invalidField } from '@flotilla/errors';
-import type { ChangedHealthcheck } from './config-changes.ts';
 import { findDuration } from './duration.ts';
+
+/** A health check: flotilla.v1.ImageHealthcheck. */
+export interface ChangedHealthcheck {
+  test: string[];
+  intervalNanos: bigint;
+  timeoutNanos: bigint;
+  startPeriodNanos: bigint;
+  startIntervalNanos: bigint;
+  retries: number;
+}
 
 const times = {
   interval: 'intervalNanos',
