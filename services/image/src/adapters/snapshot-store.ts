@@ -18,12 +18,14 @@ import { join } from 'node:path';
 import { invalidField } from '@flotilla/errors';
 import {
   isErrno,
+  MOUNT_ATTR_NODEV,
   MOUNT_ATTR_RDONLY,
   openat2,
   openFileSystem,
   openTree,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
+  setMountAttributes,
 } from '@flotilla/linux';
 import { snapshotNotFound } from '../domain/errors.ts';
 import type { ImageStore } from '../store/image-store.ts';
@@ -136,8 +138,7 @@ export class SnapshotStore {
   /** Opens what a container would see as its root, read-only, as a mount that nobody else sees. */
   openRoot(key: string): number {
     const { layerPaths, upperPath } = this.mounts(key);
-    if (layerPaths.length === 0) return openTree(upperPath);
-    return openReadOnlyOverlay([upperPath, ...layerPaths]);
+    return openLayers([upperPath, ...layerPaths]);
   }
 
   /** A regular file of at most 1 MiB, undefined when there is none. Links are followed within the root. */
@@ -162,11 +163,19 @@ export class SnapshotStore {
 }
 
 /**
- * Folders over one another, uppermost first. fsconfig(2) takes values of at most 255 bytes, so a list of layers is given
+ * Opens folders over one another, uppermost first, as a read-only mount that nobody else sees and whose devices cannot be
+ * opened. fsconfig(2) takes values of at most 255 bytes, so a list of layers is given
  * one by one (`lowerdir+`, Linux 6.7); an older kernel takes the few that fit.
  */
-function openReadOnlyOverlay(paths: readonly string[]): number {
-  const overlay = { type: 'overlay', source: 'overlay', attributes: MOUNT_ATTR_RDONLY };
+export function openLayers(paths: readonly string[]): number {
+  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+  const [path = ''] = paths;
+  if (paths.length === 1) {
+    const fd = openTree(path);
+    setMountAttributes(fd, { set: attributes });
+    return fd;
+  }
+  const overlay = { type: 'overlay', source: 'overlay', attributes };
   const joined = `lowerdir=${paths.join(':')}`;
   if (Buffer.byteLength(joined) < 256) return openFileSystem({ ...overlay, options: [joined] });
   return openFileSystem({ ...overlay, options: paths.map((path) => `lowerdir+=${path}`) });
