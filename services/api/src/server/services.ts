@@ -24,8 +24,8 @@ export interface ServiceOptions {
   readonly stopping: AbortSignal;
 }
 
-/** Calls whose answer waits for a container, which may take as long as it likes. */
-const patientCalls = ['stopContainer', 'restartContainer', 'removeContainer'];
+/** Calls whose answer waits for a container or for its files, which may take as long as they like. */
+const patientCalls = ['stopContainer', 'restartContainer', 'removeContainer', 'listChanges', 'commitContainer'];
 
 /** The public services that have an owner: passed on to it as bytes, but for what the api does itself. */
 export function ownedServices(options: ServiceOptions): (Implementation & Disposable)[] {
