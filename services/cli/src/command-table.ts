@@ -109,6 +109,21 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/port.ts')).portCommand(),
   },
   {
+    name: 'diff',
+    description: 'Show what a container changed in its files',
+    load: async () => (await import('./commands/diff.ts')).diffCommand(),
+  },
+  {
+    name: 'export',
+    description: 'Write the files of a container as a tar archive',
+    load: async () => (await import('./commands/export.ts')).exportCommand(),
+  },
+  {
+    name: 'commit',
+    description: 'Make an image of a container',
+    load: async () => (await import('./commands/commit.ts')).commitCommand(),
+  },
+  {
     name: 'explain',
     description: 'Show how a container is made, from the files of the kernel',
     load: async () => (await import('./commands/explain.ts')).explainCommand(),

@@ -241,6 +241,7 @@ const emptyConfig = {
   stopSignal: '',
   healthcheck: undefined,
   shell: [],
+  onBuild: [],
 };
 
 test('references are given and taken; an image in use stays; the last reference takes all with it', {

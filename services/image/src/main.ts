@@ -8,11 +8,13 @@ import { createLogger } from '@flotilla/log';
 import { serve, takeTurn } from '@flotilla/rpc';
 import { checkSchema, Outbox, openDatabase } from '@flotilla/store';
 import { ContentStore } from './adapters/content-store.ts';
+import { ImageCommitter } from './adapters/image-committer.ts';
 import { ImageLoader } from './adapters/image-loader.ts';
 import { ImageRecorder } from './adapters/image-recorder.ts';
 import { ImageRemover } from './adapters/image-remover.ts';
 import { LayerStore } from './adapters/layer-store.ts';
 import { SnapshotStore } from './adapters/snapshot-store.ts';
+import { SnapshotTrees } from './adapters/snapshot-trees.ts';
 import { chooseSnapshotter } from './adapters/snapshotters/choose-snapshotter.ts';
 import { Volumes } from './adapters/volumes.ts';
 import { configSchema } from './config.ts';
@@ -21,6 +23,7 @@ import { ImagePuller } from './registry/image-puller.ts';
 import { registrySettings } from './registry/registry-settings.ts';
 import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
+import { snapshotTreeService } from './server/snapshot-tree-service.ts';
 import { usageService } from './server/usage-service.ts';
 import { volumeService } from './server/volume-service.ts';
 import { ImageStore } from './store/image-store.ts';
@@ -66,6 +69,9 @@ const puller = new ImagePuller({
   settings: registrySettings(config, process.env),
   host: { os: 'linux', architecture },
 });
+const trees = new SnapshotTrees(snapshots);
+const maxBytes = config.unpackMaxBytes;
+const committer = new ImageCommitter({ images, content, layers, snapshots, trees, loader, recorder, maxBytes });
 const remover = new ImageRemover({ database, images, snapshots, recorder, publisher });
 recorder.collect();
 publisher.start();
@@ -74,6 +80,7 @@ const implementations = [
   volumeService(volumes),
   snapshotService({ images, snapshots, volumes, snapshotter: { name: snapshotter.name, because } }),
   usageService({ images, content, layers, snapshots }, volumes),
+  snapshotTreeService({ images, trees, committer }),
 ];
 stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations, service: 'image', log }));
 log.info({ root, images: images.list().length }, 'ready');

@@ -16,6 +16,7 @@ import { KernelObserver } from './adapters/kernel-observer.ts';
 import { LauncherClient } from './adapters/launcher-client.ts';
 import { NetworkClient } from './adapters/network-client.ts';
 import { ShimClients } from './adapters/shim-clients.ts';
+import { SnapshotTreeClient } from './adapters/snapshot-tree-client.ts';
 import { configSchema } from './config.ts';
 import type { Engine } from './domain/engine.ts';
 import { ExitFiles } from './domain/exit-files.ts';
@@ -120,8 +121,9 @@ stack.defer(() => {
 publisher.start();
 const layers = (containerId: string) => images.layers(containerId);
 const observer = new KernelObserver(cgroupsPath);
+const trees = stack.use(new SnapshotTreeClient(address('image'), deadlineMs));
 const implementations = [
-  containerService({ engine, layers, observer }),
+  containerService({ engine, layers, observer, trees }),
   execService(engine),
   supervisorService(engine),
 ];

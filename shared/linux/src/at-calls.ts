@@ -15,6 +15,9 @@ const SYS_openat2 = 437;
 const EAGAIN = 11;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 
+/** A path for a system call: text, which goes as UTF-8, or bytes that need not be UTF-8, with a zero byte behind them. */
+export type PathBytes = string | Uint8Array;
+
 /** The working directory, for a `dirfd`. */
 export const AT_FDCWD = -100;
 
@@ -54,8 +57,8 @@ export function openat2(dirfd: number, path: string, { flags, mode = 0, resolve 
 }
 
 /** openat(2), close-on-exec. */
-export function openat(dirfd: number, path: string, flags: number, mode = 0): number {
-  return check(cOpenat(dirfd, path, flags | O_CLOEXEC, mode), 'openat', path);
+export function openat(dirfd: number, path: PathBytes, flags: number, mode = 0): number {
+  return check(cOpenat(dirfd, path, flags | O_CLOEXEC, mode), 'openat', String(path));
 }
 
 /** mkdirat(2). EEXIST. */
@@ -75,8 +78,13 @@ export function symlinkat(target: string, dirfd: number, path: string): void {
 
 /** readlinkat(2); with an empty path the link that was opened with O_PATH|O_NOFOLLOW. */
 export function readlinkat(dirfd: number, path: string): string {
+  return readlinkBytesAt(dirfd, path).toString();
+}
+
+/** The same as bytes: a link may say what is no UTF-8. */
+export function readlinkBytesAt(dirfd: number, path: PathBytes): Buffer {
   const buffer = Buffer.allocUnsafe(4096);
-  return buffer.toString('utf8', 0, check(cReadlinkat(dirfd, path, buffer, buffer.length), 'readlinkat', path));
+  return buffer.subarray(0, check(cReadlinkat(dirfd, path, buffer, buffer.length), 'readlinkat', String(path)));
 }
 
 /** Magic number of the file system that an open file lies in: statfs(2), f_type. */

@@ -1,3 +1,4 @@
+import type { PathBytes } from './at-calls.ts';
 import { libc } from './libc.ts';
 import { check } from './syscall-error.ts';
 
@@ -117,9 +118,9 @@ export interface FileStatus {
 const statx = Buffer.alloc(256);
 
 /** statx(2) that does not follow a link; an empty path means the open file itself. */
-export function statAt(dirfd: number, path: string): FileStatus {
+export function statAt(dirfd: number, path: PathBytes): FileStatus {
   const flags = AT_SYMLINK_NOFOLLOW | (path === '' ? AT_EMPTY_PATH : 0);
-  check(cStatx(dirfd, path, flags, STATX_BASIC_STATS, statx), 'statx', path);
+  check(cStatx(dirfd, path, flags, STATX_BASIC_STATS, statx), 'statx', String(path));
   return {
     links: statx.readUInt32LE(16),
     uid: statx.readUInt32LE(20),
@@ -151,13 +152,14 @@ export function removexattrAt(dirfd: number, name: string, attribute: string): v
 }
 
 /** All extended attributes of a name in an open directory: llistxattr(2), lgetxattr(2). */
-export function readXattrsAt(dirfd: number, name: string): Map<string, Buffer> {
-  const path = `/proc/self/fd/${dirfd}/${name}`;
+export function readXattrsAt(dirfd: number, name: PathBytes): Map<string, Buffer> {
+  const folder = `/proc/self/fd/${dirfd}/`;
+  const path = typeof name === 'string' ? folder + name : Buffer.concat([Buffer.from(folder), name]);
   const found = new Map<string, Buffer>();
-  const size = check(cLlistxattr(path, null, 0), 'llistxattr', name);
+  const size = check(cLlistxattr(path, null, 0), 'llistxattr', String(name));
   if (size === 0) return found;
   const list = Buffer.alloc(size);
-  const length = check(cLlistxattr(path, list, size), 'llistxattr', name);
+  const length = check(cLlistxattr(path, list, size), 'llistxattr', String(name));
   for (const attribute of list.toString('utf8', 0, length).split('\0')) {
     if (attribute === '') continue;
     const value = Buffer.alloc(check(cLgetxattr(path, attribute, null, 0), 'lgetxattr', attribute));

@@ -81,6 +81,7 @@ export const imageConfigSchema = z.object({
       Labels: map.nullish(),
       StopSignal: text.nullish(),
       Shell: texts.nullish(),
+      OnBuild: texts.nullish(),
       Healthcheck: z
         .object({
           Test: texts.nullish(),
@@ -99,6 +100,7 @@ export const imageConfigSchema = z.object({
       z.object({
         created: text.nullish(),
         created_by: text.nullish(),
+        author: text.nullish(),
         comment: text.nullish(),
         empty_layer: z.boolean().nullish(),
       }),

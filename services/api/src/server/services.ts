@@ -24,11 +24,13 @@ export interface ServiceOptions {
   readonly stopping: AbortSignal;
 }
 
-/** Calls whose answer waits for a container, which may take as long as it likes, or for a whole disk to be looked at. */
+/** Calls whose answer waits for a container or for files, which may take as long as they like, or for a whole disk to be looked at. */
 const patientCalls = [
   'stopContainer',
   'restartContainer',
   'removeContainer',
+  'listChanges',
+  'commitContainer',
   'pruneContainers',
   'pruneImages',
   'pruneVolumes',

@@ -42,7 +42,11 @@ function longFlag(arg: string, find: Find): string[] {
   const name = arg.slice(0, equals);
   if (!isSwitch(find(name))) return [arg];
   if (parseBoolean(name, arg.slice(equals + 1))) return [name];
-  const negative = `--no-${name.slice(2)}`;
+  return negativeOf(name, find);
+}
+
+function negativeOf(name: string | null | undefined, find: Find): string[] {
+  const negative = `--no-${name?.slice(2)}`;
   return find(negative) === undefined ? [] : [negative];
 }
 
@@ -56,7 +60,8 @@ function shortFlags(arg: string, find: Find): string[] {
     if (!rest.startsWith('=')) continue;
     const on = parseBoolean(`-${arg[at]}`, rest.slice(1));
     const kept = arg.slice(0, on ? at + 1 : at);
-    return kept === '-' ? [] : [kept];
+    const negative = on ? [] : negativeOf(option?.long, find);
+    return [...(kept === '-' ? [] : [kept]), ...negative];
   }
   return [arg];
 }

@@ -245,7 +245,7 @@ const healthchecks: readonly (readonly [instruction: string, expected: object | 
   ['probe', /^--change HEALTHCHECK/],
   ['NONE at all', /^--change HEALTHCHECK/],
   ['--often=5s CMD x', /^--change HEALTHCHECK/],
-  ['--interval=soon CMD x', /^--health-interval/],
+  ['--interval=soon CMD x', /^--change HEALTHCHECK/],
 ];
 for (const [instruction, expected] of healthchecks) {
   test(`--change HEALTHCHECK ${instruction}`, () => {
@@ -268,11 +268,12 @@ test('--change', () => {
     'VOLUME ["/a b"]',
     'VOLUME /c /d',
     'STOPSIGNAL SIGINT',
+    'ONBUILD RUN make',
   ]);
   assert.deepEqual(config, {
     user: '1:2',
     exposedPorts: ['80/tcp', '53/udp'],
-    env: ['B=two words', 'C=three', 'A=4 5'],
+    env: ['A=4 5', 'B=two words', 'C=three'],
     entrypoint: ['/bin/sh', '-c', 'run this'],
     cmd: ['a', 'b'],
     volumes: ['/a b', '/c', '/d'],
@@ -281,6 +282,7 @@ test('--change', () => {
     stopSignal: 'SIGINT',
     healthcheck: undefined,
     shell: [],
+    onBuild: ['RUN make'],
   });
   for (const text of ['', 'CMD', 'RUN make', 'ENV A', 'ENV A=1 b', 'EXPOSE x', 'FROM x']) {
     assert.throws(() => parseChanges([text]), { reason: 'INVALID_FIELD', message: /^--change/ }, text);

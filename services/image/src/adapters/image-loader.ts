@@ -58,7 +58,7 @@ export class ImageLoader {
     });
     const found = await findImages({ files, content, ingest, architecture });
     // Awaited here: leaving the block removes the ingest folder.
-    return await this.#add(ingest, found, 'load', onProgress, signal);
+    return await this.add(ingest, found, 'load', onProgress, signal);
   }
 
   /** Makes an image of one layer from the tar of a root file system. */
@@ -97,7 +97,7 @@ export class ImageLoader {
       references: settings.reference === undefined ? [] : [settings.reference],
       files: [manifestFile, configFile, layer],
     };
-    const [image] = await this.#add(ingest, [found], 'import', onProgress, signal);
+    const [image] = await this.add(ingest, [found], 'import', onProgress, signal);
     return image!;
   }
 
@@ -109,10 +109,11 @@ export class ImageLoader {
     }
   }
 
-  async #add(
+  /** Unpacks and records images whose files are in the ingest folder, or in the store: all of them or none. */
+  async add(
     ingest: Ingest,
     found: readonly FoundImage[],
-    action: 'load' | 'import',
+    action: 'load' | 'import' | 'tag',
     onProgress: Progress,
     signal: AbortSignal,
   ): Promise<ImageRecord[]> {

@@ -43,12 +43,13 @@ export class ImageRecorder {
   }
 
   /** Images, references and events, in one transaction. */
-  record(found: readonly NewImage[], action: 'load' | 'import' | 'pull'): void {
+  record(found: readonly NewImage[], action: 'load' | 'import' | 'pull' | 'tag'): void {
     const { database, images, publisher } = this.#has;
     database.transact(() => {
       for (const { image, references } of found) {
         images.add(image, references);
         const [name] = references;
+        if (action === 'tag' && name === undefined) continue;
         publisher.announce({
           type: 'image',
           action,

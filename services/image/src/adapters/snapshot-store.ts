@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { invalidField } from '@flotilla/errors';
 import {
   isErrno,
+  MOUNT_ATTR_NODEV,
   MOUNT_ATTR_RDONLY,
   openat2,
   openOverlay,
@@ -159,8 +160,12 @@ export class SnapshotStore {
   /** Opens what a container would see as its root, read-only, as a mount that nobody else sees. */
   openRoot(key: string): number {
     const { layerPaths, upperPath } = this.mounts(key);
-    if (layerPaths.length === 0 || !this.stacked) return openReadOnly(upperPath);
-    return openOverlay([upperPath, ...layerPaths], { attributes: MOUNT_ATTR_RDONLY, scratch: this.#scratch });
+    return this.openLayers(this.stacked ? [upperPath, ...layerPaths] : [upperPath]);
+  }
+
+  /** {@link openLayers} */
+  openLayers(paths: readonly string[]): number {
+    return openLayers(paths, this.#scratch);
   }
 
   /** A regular file of at most 1 MiB, undefined when there is none. Links are followed within the root. */
@@ -203,10 +208,17 @@ function makeScratch(root: string): string {
   return scratch;
 }
 
-function openReadOnly(folder: string): number {
-  const fd = openTree(folder);
+/**
+ * Opens folders over one another, uppermost first, as a read-only mount that nobody else sees and whose devices cannot be
+ * opened. `scratch`: a folder for a mount of a moment, for kernels before `lowerdir+`.
+ */
+export function openLayers(paths: readonly string[], scratch: string): number {
+  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+  const [path = ''] = paths;
+  if (paths.length > 1) return openOverlay(paths, { attributes, scratch });
+  const fd = openTree(path);
   try {
-    setMountAttributes(fd, { set: MOUNT_ATTR_RDONLY });
+    setMountAttributes(fd, { set: attributes });
     return fd;
   } catch (error) {
     closeSync(fd);

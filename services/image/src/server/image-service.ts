@@ -109,7 +109,8 @@ export function imageService(has: ImageServiceDependencies): Implementation {
   });
 }
 
-function tagged(text: string) {
+/** A name that an image can be given. INVALID_FIELD. */
+export function tagged(text: string) {
   const reference = parseReference(text);
   if (reference.digest !== undefined) throw invalidField('reference', 'a name with a tag, without a digest', text);
   return reference;

@@ -23,7 +23,8 @@ export function imageToProto(image: ImageRecord, references: readonly string[]):
     os: config.os,
     variant: config.variant ?? '',
     author: config.author ?? '',
-    comment: config.comment ?? '',
+    // Docker's engine keeps it with the last step.
+    comment: config.comment || (config.history?.at(-1)?.comment ?? ''),
     config: configToProto(config.config),
     diffIds: [...image.diffIds],
   });
@@ -42,6 +43,7 @@ function configToProto(config: ImageConfigDocument['config']): ImageConfig {
     labels: config?.Labels ?? {},
     stopSignal: config?.StopSignal ?? '',
     shell: config?.Shell ?? [],
+    onBuild: config?.OnBuild ?? [],
     ...(health == null
       ? {}
       : {
@@ -72,6 +74,7 @@ export function configFromProto(config: ImageConfig | undefined): NonNullable<Im
     ...(Object.keys(config.labels).length === 0 ? {} : { Labels: config.labels }),
     ...(config.stopSignal === '' ? {} : { StopSignal: config.stopSignal }),
     ...(config.shell.length === 0 ? {} : { Shell: config.shell }),
+    ...(config.onBuild.length === 0 ? {} : { OnBuild: config.onBuild }),
     ...(config.healthcheck === undefined ? {} : { Healthcheck: healthcheckFromProto(config.healthcheck) }),
   };
 }

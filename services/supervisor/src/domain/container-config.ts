@@ -143,6 +143,7 @@ export interface ImageConfig {
   stopSignal: string;
   healthcheck: Healthcheck | undefined;
   shell: string[];
+  onBuild: string[];
 }
 
 /** A place in a network: flotilla.v1.Endpoint. */

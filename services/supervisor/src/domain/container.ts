@@ -22,6 +22,8 @@ export interface ContainerRecord {
   readonly run: number;
   /** Number of the last run that is over, be it that it could not start. */
   readonly endedRun: number;
+  /** It is, or is about to be, frozen for a commit alone: without that commit it is to be thawed. */
+  readonly frozenForCommit: boolean;
   /** Present while there is a process, or may be one. */
   readonly task: Task | undefined;
   /** Present while it stops. */
@@ -138,6 +140,7 @@ export function newContainer(
     state: 'creating',
     run: 0,
     endedRun: 0,
+    frozenForCommit: false,
     task: undefined,
     stop: undefined,
     restarts: noRestarts,
@@ -161,7 +164,8 @@ export function moveTo(
   changes: Partial<ContainerRecord> = {},
 ): ContainerRecord {
   checkTransition(record.state, state, record.containerId);
-  return { ...record, ...changes, state };
+  const frozen = state === 'pausing' || state === 'paused';
+  return { ...record, frozenForCommit: frozen && record.frozenForCommit, ...changes, state };
 }
 
 /** The labels of image and user, the image as it was asked for, the name: Docker's attributes of a container's events. */

@@ -1,3 +1,4 @@
+import { thawAfterCommit } from './commit-freezes.ts';
 import { type ContainerRecord, containerEvent, moveTo } from './container.ts';
 import { undoCreate } from './create-container.ts';
 import type { Engine } from './engine.ts';
@@ -58,7 +59,10 @@ function remainingWork(engine: Engine, record: ContainerRecord) {
       });
     case 'starting':
       return queued(() => resumeStart(engine, containerId, run));
+    case 'paused':
+      return record.frozenForCommit ? () => thawAfterCommit(engine, containerId) : undefined;
     case 'pausing':
+      if (record.frozenForCommit) return () => thawAfterCommit(engine, containerId);
       return queued(() => resumePause(engine, containerId));
     case 'stopping':
       return () => resumeStop(engine, containerId, run);

@@ -7,10 +7,13 @@ import {
 } from '@flotilla/proto/flotilla/v1/container';
 import { type Implementation, implement } from '@flotilla/rpc';
 import { explainContainer } from '../adapters/explain.ts';
+import { commitContainer } from '../domain/commit-container.ts';
+import { CommitFreezes } from '../domain/commit-freezes.ts';
 import { type ContainerRecord, containerEvent } from '../domain/container.ts';
 import { createContainer } from '../domain/create-container.ts';
 import type { Engine } from '../domain/engine.ts';
 import { checkRunning, killContainer } from '../domain/kill-container.ts';
+import { listChanges } from '../domain/list-changes.ts';
 import { listProcesses } from '../domain/list-processes.ts';
 import type { Observer } from '../domain/observation.ts';
 import { pauseContainer, unpauseContainer } from '../domain/pause-container.ts';
@@ -19,6 +22,7 @@ import { removeContainer } from '../domain/remove-container.ts';
 import { renameContainer } from '../domain/rename-container.ts';
 import { replaceShim } from '../domain/replace-shim.ts';
 import { restartContainer } from '../domain/restart-container.ts';
+import type { SnapshotTrees } from '../domain/snapshot-trees.ts';
 import { startContainer } from '../domain/start-container.ts';
 import { StatsSampler } from '../domain/stats-sampler.ts';
 import { stopContainer } from '../domain/stop-container.ts';
@@ -35,12 +39,14 @@ export interface ContainerServiceOptions {
   /** Folders of a container's layers. */
   readonly layers: (containerId: string) => Promise<{ layerPaths: readonly string[]; upperPath: string }>;
   readonly observer: Observer;
+  readonly trees: SnapshotTrees;
 }
 
 /** ContainerService: decode, call, encode. The rules are in domain/. */
-export function containerService({ engine, layers, observer }: ContainerServiceOptions): Implementation {
+export function containerService({ engine, layers, observer, trees }: ContainerServiceOptions): Implementation {
   const { repository, files, shims } = engine;
   const logPathOf = ({ containerId, config }: ContainerRecord) => files.logPath(containerId, logDriverOf(config.log));
+  const freezes = new CommitFreezes(engine);
   const sampler = new StatsSampler(engine, observer);
   return implement(ContainerServiceService, {
     createContainer: async (request) => {
@@ -122,6 +128,16 @@ export function containerService({ engine, layers, observer }: ContainerServiceO
       return { titles, rows: rows.map((values) => ({ values })) };
     },
     streamStats: (request, context) => streamStats(sampler, request, context),
+    listChanges: async ({ container }, { signal }) => ({
+      changes: await listChanges(engine, trees, container, signal),
+    }),
+    async *exportContainer({ container }, { signal }) {
+      const { containerId } = repository.find(container);
+      for await (const chunk of trees.export(containerId, signal)) yield { chunk };
+    },
+    commitContainer: async (request, { signal, stopping }) => ({
+      imageId: await commitContainer(engine, { trees, freezes }, request, AbortSignal.any([signal, stopping])),
+    }),
     replaceShim: ({ container }) => replaceShim(engine, container),
     explainContainer: async ({ container }) => {
       const record = repository.find(container);

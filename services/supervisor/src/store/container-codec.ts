@@ -38,6 +38,7 @@ type Status = Pick<
   /** Absent in what earlier releases wrote. */
   readonly restarts?: (Omit<Restarts, 'pending'> & { pending?: StoredPending | undefined }) | undefined;
   /** Absent in what earlier releases wrote, too. */
+  readonly frozenForCommit?: boolean;
   readonly oomKills?: number;
   readonly health?: StoredHealth | undefined;
   readonly startedAtUnixNano: string;
@@ -83,6 +84,7 @@ export function encodeStatus(record: ContainerRecord): string {
     stop: stop === undefined ? undefined : encodeStop(stop),
     restarts: encodeRestarts(record.restarts),
     oomKills: record.oomKills,
+    ...(record.frozenForCommit ? { frozenForCommit: true } : {}),
     health: encodeHealth(record.health),
     startedAtUnixNano: String(record.startedAtUnixNano),
     finishedAtUnixNano: String(record.finishedAtUnixNano),
@@ -121,6 +123,7 @@ export function decodeContainer(row: ContainerRow): ContainerRecord {
     stop: stop === undefined ? undefined : decodeStop(stop),
     restarts: restarts === undefined ? noRestarts : decodeRestarts(restarts),
     oomKills: status.oomKills ?? 0,
+    frozenForCommit: status.frozenForCommit ?? false,
     health: decodeHealth(status.health),
     startedAtUnixNano: BigInt(status.startedAtUnixNano),
     finishedAtUnixNano: BigInt(status.finishedAtUnixNano),
