@@ -281,7 +281,7 @@ export class LayerApplier {
 }
 
 /** Makes something where an earlier entry may stand. */
-function replacing<T>(parent: number, name: string, make: () => T): T {
+export function replacing<T>(parent: number, name: string, make: () => T): T {
   try {
     return make();
   } catch (error) {
@@ -310,7 +310,7 @@ function linkRefused(error: unknown, entry: LayerEntry): unknown {
 }
 
 /** Attributes that an image may bring: its own, file capabilities and access lists; never overlayfs's. */
-function isAllowed(attribute: string): boolean {
+export function isAllowed(attribute: string): boolean {
   return (
     attribute.startsWith('user.') || attribute === 'security.capability' || attribute.startsWith('system.posix_acl_')
   );
