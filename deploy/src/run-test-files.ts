@@ -23,7 +23,7 @@ export interface TestRunOptions {
   readonly timeoutMs?: number;
 }
 
-const defaultTimeoutMs = 300_000;
+const defaultTimeoutMs = 600_000;
 /** So long a file has to end once it is out of time. */
 const defaultGraceMs = 20_000;
 

@@ -109,6 +109,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/port.ts')).portCommand(),
   },
   {
+    name: 'cp',
+    description: 'Copy files into a container or out of it',
+    load: async () => (await import('./commands/cp.ts')).cpCommand(),
+  },
+  {
     name: 'diff',
     description: 'Show what a container changed in its files',
     load: async () => (await import('./commands/diff.ts')).diffCommand(),
@@ -164,6 +169,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/image-verbs.ts')).historyCommand(),
   },
   {
+    name: 'image',
+    description: 'Manage images',
+    load: async () => (await import('./commands/command-group.ts')).imageGroup(commandTable),
+  },
+  {
+    name: 'container',
+    description: 'Manage containers',
+    load: async () => (await import('./commands/command-group.ts')).containerGroup(commandTable),
+  },
+  {
     name: 'volume',
     description: 'Manage volumes',
     load: async () => (await import('./commands/volume.ts')).volumeCommand(),
@@ -172,6 +187,11 @@ export const commandTable: readonly CommandEntry[] = [
     name: 'network',
     description: 'Show networks',
     load: async () => (await import('./commands/network.ts')).networkCommand(),
+  },
+  {
+    name: 'system',
+    description: 'Show and free what is used on disk',
+    load: async () => (await import('./commands/command-group.ts')).systemGroup(commandTable),
   },
   {
     name: 'events',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { snapshotterNames } from './adapters/snapshotters/snapshotter.ts';
 import { defaultUnpackLimits } from './unpack/limits.ts';
 
 const whole = (value: number) => z.coerce.number().int().positive().default(value);
@@ -13,6 +14,8 @@ const list = (values: readonly string[]) =>
 /** Settings of the image service. */
 export const configSchema = z.object({
   log: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  /** How layers and containers' roots are kept; without it the root's own, for a new root the best that its file system can. */
+  snapshotter: z.enum(snapshotterNames).optional(),
   /** Entries of one layer. */
   unpackMaxEntries: whole(defaultUnpackLimits.maxEntries),
   /** Unpacked bytes of one layer. */

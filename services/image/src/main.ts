@@ -15,6 +15,7 @@ import { ImageRemover } from './adapters/image-remover.ts';
 import { LayerStore } from './adapters/layer-store.ts';
 import { SnapshotStore } from './adapters/snapshot-store.ts';
 import { SnapshotTrees } from './adapters/snapshot-trees.ts';
+import { chooseSnapshotter } from './adapters/snapshotters/choose-snapshotter.ts';
 import { Volumes } from './adapters/volumes.ts';
 import { configSchema } from './config.ts';
 import { BlobDownloads } from './registry/blob-downloads.ts';
@@ -24,6 +25,7 @@ import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
 import { snapshotTreeService } from './server/snapshot-tree-service.ts';
 import { treeCopyService } from './server/tree-copy-service.ts';
+import { usageService } from './server/usage-service.ts';
 import { volumeService } from './server/volume-service.ts';
 import { ImageStore } from './store/image-store.ts';
 import { migrations } from './store/schema.ts';
@@ -52,12 +54,14 @@ const limits = {
   maxBytes: config.unpackMaxBytes,
   maxRatio: config.unpackMaxRatio,
 };
+const { snapshotter, because } = chooseSnapshotter(root, config.snapshotter);
+log.info({ snapshotter: snapshotter.name, because }, 'snapshotter');
 const content = new ContentStore(root);
 const images = new ImageStore(database);
-const layers = new LayerStore(root, database, limits);
-const snapshots = new SnapshotStore(root, images, layers);
+const layers = new LayerStore(root, database, limits, snapshotter);
+const snapshots = new SnapshotStore(root, images, layers, snapshotter);
 const volumes = new Volumes(root, database, publisher, snapshots);
-const recorder = new ImageRecorder({ database, images, content, layers, publisher });
+const recorder = new ImageRecorder({ database, images, content, layers, publisher, log });
 const loader = new ImageLoader({ content, layers, recorder, architecture, maxBytes: config.loadMaxBytes });
 const puller = new ImagePuller({
   content,
@@ -74,9 +78,10 @@ const remover = new ImageRemover({ database, images, snapshots, recorder, publis
 recorder.collect();
 publisher.start();
 const implementations = [
-  imageService({ images, content, loader, puller, remover, architecture }),
+  imageService({ images, content, loader, puller, remover, snapshots, architecture }),
   volumeService(volumes),
-  snapshotService(images, snapshots, volumes),
+  snapshotService({ images, snapshots, volumes, snapshotter: { name: snapshotter.name, because } }),
+  usageService({ images, content, layers, snapshots }, volumes),
   snapshotTreeService({ images, trees, committer }),
   treeCopyService(new TreeCopier(root, snapshots)),
 ];

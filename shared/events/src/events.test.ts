@@ -176,6 +176,26 @@ test('a stream without a start begins now', async () => {
   assert.equal((await seen)[0]?.event?.action, 'pause');
 });
 
+test('a reader of one type is sent nothing else', async () => {
+  const end = new AbortController();
+  const request = StreamEventsRequest.fromPartial({ types: ['image'], sinceUnixNano: 0n });
+  const reading = Array.fromAsync(streamEvents({ natsUrl: url, request, signal: end.signal }));
+  const nats = await connectNats(url());
+  const { consumers } = await nats.jetstreamManager();
+  let places = await consumers.list(eventStream).next();
+  for (let i = 0; i < 500 && places.length === 0; i++) {
+    await sleep(10);
+    places = await consumers.list(eventStream).next();
+  }
+  assert.deepEqual(
+    places.map(({ config }) => config.filter_subject),
+    ['flotilla.events.image.>'],
+  );
+  end.abort();
+  assert.deepEqual(await reading, []);
+  await nats.close();
+});
+
 test('no reader leaves its place behind', async () => {
   assert.equal((await read({}, 1)).length, 1);
   assert.deepEqual(await read({ actors: ['nobody'], untilUnixNano: BigInt(Date.now() + 200) * 1_000_000n }, 1), []);

@@ -127,7 +127,8 @@ async function* read(
 function startOf(request: StreamEventsRequest, lastSequence: number): Partial<ConsumerConfig> {
   // One subject alone: NATS before 2.10 knows no list of them, and then nothing comes at all. More are filtered here.
   const [type, ...others] = request.types;
-  const filter = type === undefined || others.length > 0 ? {} : { filterSubjects: typeSubject(type) };
+  const filter: Partial<ConsumerConfig> =
+    type === undefined || others.length > 0 ? {} : { filter_subject: typeSubject(type) };
   if (request.afterSequence !== 0n) {
     return { ...filter, deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Number(request.afterSequence) + 1 };
   }

@@ -15,6 +15,7 @@ const cIoctl = libc.func('ioctl', 'int', ['int', 'ulong', 'void *']);
 const cStatx = libc.func('int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buffer)');
 const cFsetxattr = libc.func('int fsetxattr(int fd, const char *name, void *value, size_t size, int flags)');
 const cLsetxattr = libc.func('int lsetxattr(const char *path, const char *name, void *value, size_t size, int flags)');
+const cLremovexattr = libc.func('int lremovexattr(const char *path, const char *name)');
 const cLgetxattr = libc.func('long lgetxattr(const char *path, const char *name, void *value, size_t size)');
 const cLlistxattr = libc.func('long llistxattr(const char *path, void *list, size_t size)');
 
@@ -143,6 +144,11 @@ export function fsetxattr(fd: number, name: string, value: Uint8Array): void {
  */
 export function setxattrAt(dirfd: number, name: string, attribute: string, value: Uint8Array): void {
   check(cLsetxattr(`/proc/self/fd/${dirfd}/${name}`, attribute, value, value.length, 0), 'lsetxattr', attribute);
+}
+
+/** lremovexattr(2) on a name in an open directory. */
+export function removexattrAt(dirfd: number, name: string, attribute: string): void {
+  check(cLremovexattr(`/proc/self/fd/${dirfd}/${name}`, attribute), 'lremovexattr', attribute);
 }
 
 /** All extended attributes of a name in an open directory: llistxattr(2), lgetxattr(2). */

@@ -1,15 +1,18 @@
-/** A reader that counts has said so long before it was given so many messages. */
-const mostUncounted = 4096;
+/** Of what a reader was given and is not known to have taken. */
+const mostGivenBytes = 16 << 20;
 
 /**
  * Messages from a client on their way to a shim: bounded, so that a fast writer waits for a slow reader, and outliving any
- * one connection to the shim. What a shim that made way for another has not taken is read again.
+ * one connection to the shim. What a shim that made way for another has not taken is read again: a reader that counts gets
+ * no more while 16 MiB are open; of one that has not counted by then, nothing is kept.
  */
 export class InputQueue<T> implements AsyncIterable<T> {
+  readonly #sizeOf: (item: T) => number;
   readonly #capacity: number;
   readonly #items: T[] = [];
-  /** Given to the reader, and not known to be taken. */
-  #given: T[] = [];
+  /** Given to the reader, and not known to be taken; nothing any more once it was too much. */
+  #given: T[] | undefined = [];
+  #givenBytes = 0;
   /** `undefined` while the reader has not said anything: one of an earlier release never does. */
   #taken: number | undefined;
   #wakeReader: (() => void) | undefined;
@@ -17,7 +20,9 @@ export class InputQueue<T> implements AsyncIterable<T> {
   #closed = false;
   #reader = 0;
 
-  constructor(capacity = 16) {
+  /** `sizeOf`: bytes that a message takes, about. */
+  constructor(sizeOf: (item: T) => number, capacity = 16) {
+    this.#sizeOf = sizeOf;
     this.#capacity = capacity;
   }
 
@@ -49,8 +54,10 @@ export class InputQueue<T> implements AsyncIterable<T> {
 
   /** So many, of those that the reader was given, are done with. */
   taken(count: number): void {
-    this.#given.splice(0, count - (this.#taken ?? 0));
+    const done = this.#given?.splice(0, count - (this.#taken ?? 0)) ?? [];
+    for (const item of done) this.#givenBytes -= this.#sizeOf(item);
     this.#taken = count;
+    this.#wakeReader?.();
   }
 
   /**
@@ -60,8 +67,9 @@ export class InputQueue<T> implements AsyncIterable<T> {
   endReading(again: (given: readonly T[]) => readonly T[] = () => []): void {
     this.#reader++;
     this.#wakeReader?.();
-    this.#items.unshift(...again(this.#given));
+    this.#items.unshift(...again(this.#given ?? []));
     this.#given = [];
+    this.#givenBytes = 0;
     this.#taken = undefined;
   }
 
@@ -70,17 +78,27 @@ export class InputQueue<T> implements AsyncIterable<T> {
     const reader = ++this.#reader;
     this.#wakeReader?.();
     while (reader === this.#reader) {
-      const item = this.#items.shift();
+      const isFull = this.#taken !== undefined && this.#givenBytes >= mostGivenBytes;
+      const item = isFull ? undefined : this.#items.shift();
       if (item !== undefined) {
         this.#wakeWriter?.();
-        if (this.#taken !== undefined || this.#given.length < mostUncounted) this.#given.push(item);
+        this.#keep(item);
         yield item;
-      } else if (this.#closed) return;
+      } else if (this.#closed && !isFull) return;
       else {
         await new Promise<void>((resolve) => {
           this.#wakeReader = resolve;
         });
       }
     }
+  }
+
+  #keep(item: T): void {
+    if (this.#given === undefined) return;
+    this.#given.push(item);
+    this.#givenBytes += this.#sizeOf(item);
+    if (this.#taken !== undefined || this.#givenBytes < mostGivenBytes) return;
+    this.#given = undefined;
+    this.#givenBytes = 0;
   }
 }

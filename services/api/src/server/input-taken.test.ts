@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlotillaError } from '@flotilla/errors';
-import type { AttachRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { InputQueue } from '../domain/input-queue.ts';
 import { InputTaken } from './input-taken.ts';
+import { sizeOf } from './read-input.ts';
 
 const replaced = new FlotillaError('unavailable', 'ask again', { reason: 'SHIM_REPLACED' });
 const dropped = new FlotillaError('unavailable', 'connection dropped', { reason: 'SERVICE_UNAVAILABLE' });
 
 /** Four messages, of which a first call was given three and its shim took one and two bytes; what a second call gets. */
 async function secondCall(error: unknown, counts: boolean): Promise<string[]> {
-  const queue = new InputQueue<AttachRequest>();
+  const queue = new InputQueue(sizeOf);
   for (const text of ['one', 'two', 'three', 'four']) {
     await queue.push({ message: { $case: 'stdin', value: Buffer.from(text) } });
   }

@@ -34,7 +34,7 @@ export interface ClientInput extends Disposable {
  */
 export function readInput(client: AsyncIterator<ClientMessage>, options: InputOptions): ClientInput {
   const { tty, wanted, detachKeys } = options;
-  const queue = new InputQueue<AttachRequest>();
+  const queue = new InputQueue(sizeOf);
   const scanner = new DetachScanner(parseDetachKeys(detachKeys));
   const { promise: detached, resolve } = Promise.withResolvers<'detached'>();
   let isDetached = false;
@@ -71,4 +71,9 @@ export function readInput(client: AsyncIterator<ClientMessage>, options: InputOp
     },
     [Symbol.dispose]: () => queue.close(),
   };
+}
+
+/** With what a message without bytes takes. */
+export function sizeOf({ message }: AttachRequest): number {
+  return 256 + (message?.$case === 'stdin' ? message.value.length : 0);
 }

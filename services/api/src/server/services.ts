@@ -24,8 +24,17 @@ export interface ServiceOptions {
   readonly stopping: AbortSignal;
 }
 
-/** Calls whose answer waits for a container or for its files, which may take as long as they like. */
-const patientCalls = ['stopContainer', 'restartContainer', 'removeContainer', 'listChanges', 'commitContainer'];
+/** Calls whose answer waits for a container or for files, which may take as long as they like, or for a whole disk to be looked at. */
+const patientCalls = [
+  'stopContainer',
+  'restartContainer',
+  'removeContainer',
+  'listChanges',
+  'commitContainer',
+  'pruneContainers',
+  'pruneImages',
+  'pruneVolumes',
+];
 
 /** The public services that have an owner: passed on to it as bytes, but for what the api does itself. */
 export function ownedServices(options: ServiceOptions): (Implementation & Disposable)[] {

@@ -3,6 +3,7 @@ import { GetInfoResponse, type ServiceStatus, SystemServiceService } from '@flot
 import { type CallContext, type Implementation, implement } from '@flotilla/rpc';
 import type { HostFacts } from '../adapters/host-facts.ts';
 import type { ImageClient, SupervisorClient } from '../adapters/owners.ts';
+import { diskUsage } from './disk-usage.ts';
 
 export interface SystemOptions {
   readonly paths: Paths;
@@ -16,10 +17,11 @@ export interface SystemOptions {
 /** An owner that is down must not keep `info` from telling the rest. */
 const ownerDeadlineMs = 2_000;
 
-/** SystemService: what the api knows or asks itself. GetDiskUsage answers UNIMPLEMENTED. */
+/** SystemService: what the api knows or asks itself. */
 export function systemService(options: SystemOptions): Implementation {
   return implement(SystemServiceService, {
     getInfo: async (_request, context) => getInfo(options, context),
+    getDiskUsage: async (_request, context) => diskUsage(options, context),
     listServices: async () => ({ services: await options.probe() }),
   });
 }
@@ -27,9 +29,10 @@ export function systemService(options: SystemOptions): Implementation {
 async function getInfo(options: SystemOptions, { signal }: CallContext): Promise<GetInfoResponse> {
   const { paths, version, facts, supervisor, images, probe } = options;
   const call = { signal, deadlineMs: ownerDeadlineMs };
-  const [counts, found, services] = await Promise.all([
+  const [counts, found, snapshotter, services] = await Promise.all([
     supervisor.getCounts({}, call).catch(() => undefined),
     images.listImages({ references: [], labels: [], dangling: true }, call).catch(() => undefined),
+    images.getSnapshotter({}, call).catch(() => undefined),
     probe(),
   ]);
   const down = services
@@ -41,7 +44,7 @@ async function getInfo(options: SystemOptions, { signal }: CallContext): Promise
     instance: paths.instance,
     version,
     cgroupMode: counts?.cgroupMode || cgroupMode,
-    snapshotter: 'overlayfs',
+    snapshotter: snapshotter?.name ?? '',
     forkMode: counts?.forkMode ?? '',
     root: paths.root,
     run: paths.run,

@@ -5,6 +5,7 @@ import { parseFilters } from '../filters.ts';
 import { parsePairs } from '../flags/environment.ts';
 import { renderList } from '../format/table.ts';
 import { inspect } from './inspect.ts';
+import { volumePruneCommand } from './prune.ts';
 import { repeated } from './repeated.ts';
 
 interface ListFlags {
@@ -62,7 +63,7 @@ export function volumeCommand(): Command {
     .argument('<name...>')
     .option('-f, --format <format>', 'json or a template')
     .action((names: string[], { format }: { format?: string }) => inspect(names, ['volume'], format));
-  return volume;
+  return volume.addCommand(volumePruneCommand().description('Remove volumes that no container uses'));
 }
 
 async function listVolumes({ filter, format, quiet }: ListFlags): Promise<void> {

@@ -27,8 +27,8 @@ function plural(count: number, unit: string): string {
   return `${count} ${unit}${count === 1 ? '' : 's'}`;
 }
 
-/** Bytes as Docker says them, three digits, units of 1000: `4.86MB`, `117MB`. */
-export function formatSize(bytes: bigint): string {
+/** Bytes as Docker says them, in three digits unless told, units of 1000: `4.86MB`, `117MB`. */
+export function formatSize(bytes: bigint, digits = 3): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
   let value = Number(bytes);
   let unit = 0;
@@ -36,7 +36,7 @@ export function formatSize(bytes: bigint): string {
     value /= 1000;
     unit++;
   }
-  return `${Number(value.toPrecision(3))}${units[unit]}`;
+  return `${Number(value.toPrecision(digits))}${units[unit]}`;
 }
 
 /** Bytes in units of 1024, as Docker shows limits: `512MiB`. */

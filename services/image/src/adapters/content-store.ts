@@ -24,6 +24,14 @@ export interface IngestedFile {
   readonly sizeBytes: number;
 }
 
+/** What a collection did. */
+export interface Swept {
+  /** That it has freed. */
+  readonly bytes: number;
+  /** Whether something stayed for a lease alone. */
+  readonly leased: boolean;
+}
+
 /**
  * Blobs by digest. What comes in is written to an ingest folder, hashed on the way, flushed, and renamed into place: a
  * blob that is there is whole.
@@ -84,15 +92,26 @@ export class ContentStore {
     return { [Symbol.dispose]: () => void this.#pinned.delete(pin) };
   }
 
-  /** Removes blobs that are not among those wanted. */
-  collect(wanted: ReadonlySet<string>): string[] {
-    const removed: string[] = [];
+  /**
+   * Removes blobs that are neither among those wanted nor leased. They are out of sight at once; their bytes, which may be many,
+   * go a little later, or at the next start.
+   */
+  collect(wanted: ReadonlySet<string>): Swept {
+    let bytes = 0;
+    let leased = false;
     for (const hex of readdirSync(this.#blobs)) {
-      if (wanted.has(formatDigest(hex)) || this.#isPinned(formatDigest(hex))) continue;
-      rmSync(join(this.#blobs, hex), { force: true });
-      removed.push(formatDigest(hex));
+      const digest = formatDigest(hex);
+      if (wanted.has(digest)) continue;
+      if (this.#isPinned(digest)) {
+        leased = true;
+        continue;
+      }
+      bytes += this.size(digest);
+      const gone = join(this.#ingest, `gone-${++this.#counter}`);
+      renameSync(this.path(digest), gone);
+      void rm(gone, { force: true }).catch(() => {}); // The next start tries again.
     }
-    return removed;
+    return { bytes, leased };
   }
 
   #isPinned(digest: string): boolean {

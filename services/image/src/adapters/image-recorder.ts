@@ -1,6 +1,7 @@
 import { hasReason } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
+import type { Logger } from '@flotilla/log';
 import { familiarReference, parseReference } from '@flotilla/oci';
 import type { Database } from '@flotilla/store';
 import type { ImageRecord } from '../domain/image.ts';
@@ -14,6 +15,7 @@ export interface ImageRecorderDependencies {
   readonly content: ContentStore;
   readonly layers: LayerStore;
   readonly publisher: EventPublisher;
+  readonly log: Logger;
 }
 
 /** An image whose blobs and layers are there, and its new names. */
@@ -23,9 +25,18 @@ export interface NewImage {
   readonly references: readonly string[];
 }
 
+/** What a collection has removed. */
+export interface Collected {
+  /** Of unpacked layers. */
+  readonly chainIds: readonly string[];
+  /** Of layers and blobs. */
+  readonly bytes: number;
+}
+
 /** Makes images of what was brought in, and clears away what no image needs. */
 export class ImageRecorder {
   readonly #has: ImageRecorderDependencies;
+  #leftByLease = false;
 
   constructor(dependencies: ImageRecorderDependencies) {
     this.#has = dependencies;
@@ -50,12 +61,28 @@ export class ImageRecorder {
     });
   }
 
-  /** Removes blobs and layers that no image needs. */
-  collect(): void {
-    const { images, content, layers } = this.#has;
-    const all = images.list();
-    content.collect(new Set(all.flatMap(({ blobs }) => blobs)));
-    layers.collect(new Set(all.flatMap((image) => image.chainIds)));
+  /**
+   * Removes blobs and layers that no image needs. What cannot be removed now, because the disk has no room for the record of it,
+   * is removed by a later one: no reason to fail for whoever asks, whose work is done.
+   * Marks and sweeps in one turn of the event loop: no image appears and no lease is taken between.
+   */
+  collect(): Collected {
+    const { images, content, layers, log } = this.#has;
+    try {
+      const all = images.list();
+      const blobs = content.collect(new Set(all.flatMap((image) => image.blobs)));
+      const unpacked = layers.collect(new Set(all.flatMap((image) => image.chainIds)));
+      this.#leftByLease = blobs.leased || unpacked.leased;
+      return { chainIds: unpacked.chainIds, bytes: blobs.bytes + unpacked.bytes };
+    } catch (err) {
+      log.warn({ err }, 'what no image needs could not be removed');
+      return { chainIds: [], bytes: 0 };
+    }
+  }
+
+  /** At the end of a lease: removes what was kept for it alone. */
+  collectLeased(): void {
+    if (this.#leftByLease) this.collect();
   }
 
   /** The same after work that failed, once it has let go of what it held. */

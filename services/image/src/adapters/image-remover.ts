@@ -64,8 +64,30 @@ export class ImageRemover {
       images.remove(image.imageId);
       this.#announce('delete', image.imageId, undefined);
     });
-    if (deletes) recorder.collect();
-    return { untagged: going.map(shown), deleted: deletes ? [image.imageId] : [] };
+    return {
+      untagged: going.map(shown),
+      deleted: deletes ? [image.imageId, ...recorder.collect().chainIds] : [],
+    };
+  }
+
+  /** Takes images away whole, with all their references, and says what that has freed. None of them is in use. */
+  removeAll(going: readonly ImageRecord[]): { removed: string[]; bytes: number } {
+    const { database, images, recorder } = this.#has;
+    const removed: string[] = [];
+    database.transact(() => {
+      for (const { imageId } of going) {
+        for (const reference of images.referencesOf(imageId)) {
+          images.untag(reference);
+          this.#announce('untag', imageId, reference);
+          removed.push(shown(reference));
+        }
+        images.remove(imageId);
+        this.#announce('delete', imageId, undefined);
+        removed.push(imageId);
+      }
+    });
+    const { chainIds, bytes } = recorder.collect();
+    return { removed: [...removed, ...chainIds], bytes };
   }
 
   #announce(action: 'tag' | 'untag' | 'delete', imageId: string, reference: string | undefined): void {

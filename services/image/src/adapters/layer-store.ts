@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, closeSync, constants, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { syncfs } from '@flotilla/linux';
 import type { Database } from '@flotilla/store';
 import { digestMismatch } from '../domain/errors.ts';
 import type { UnpackLimits } from '../unpack/limits.ts';
 import { unpackLayer } from '../unpack/unpack-layer.ts';
+import type { Swept } from './content-store.ts';
 import { flushFolder } from './flush-folder.ts';
+import type { Snapshotter } from './snapshotters/snapshotter.ts';
 
 /** A layer to have unpacked. */
 export interface LayerRequest {
@@ -26,29 +27,32 @@ interface Layer {
 
 /**
  * Unpacked layers, once each: `layers/<number>/fs`. A layer is unpacked beside, flushed, renamed, and recorded last; what
- * has no record at start is removed. Short names keep the mount options of many layers short.
+ * has no record at start is removed. Short names keep the mount options of many layers short. What `fs` holds, the snapshotter
+ * decides.
  */
 export class LayerStore {
   readonly #folder: string;
   readonly #database: Database;
   readonly #limits: UnpackLimits;
+  readonly #snapshotter: Snapshotter;
   readonly #layers = new Map<string, Layer>();
   readonly #unpacking = new Map<string, Promise<Layer>>();
   /** Layers that a load under way counts on although no image has them yet. */
   readonly #pinned = new Map<string, number>();
   #counter = 0;
 
-  constructor(root: string, database: Database, limits: UnpackLimits) {
+  constructor(root: string, database: Database, limits: UnpackLimits, snapshotter: Snapshotter) {
     this.#folder = join(root, 'layers');
     this.#database = database;
     this.#limits = limits;
+    this.#snapshotter = snapshotter;
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     const rows = database.prepare('SELECT layer_number, chain_id, size_bytes FROM layers').all();
     for (const row of rows as unknown as { layer_number: number; chain_id: string; size_bytes: number }[]) {
       this.#layers.set(row.chain_id, { number: row.layer_number, sizeBytes: row.size_bytes });
     }
     const known = new Set([...this.#layers.values()].map(({ number }) => String(number)));
-    for (const name of readdirSync(this.#folder)) if (!known.has(name)) this.#discard(name);
+    for (const name of readdirSync(this.#folder)) if (!known.has(name)) void this.#discard(name);
   }
 
   /** The unpacked root of a layer. */
@@ -110,19 +114,20 @@ export class LayerStore {
   ): Promise<Layer> {
     const name = `new-${process.pid}-${++this.#counter}`;
     const folder = join(this.#folder, name);
-    const directory = join(folder, 'fs');
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
-    chmodSync(directory, 0o755);
+    const parents = this.#snapshotter.stacked ? this.#paths(below) : this.#paths(below).slice(0, 1);
     try {
+      const directory = await this.#snapshotter.beginLayer(folder, parents[0], signal);
       const unpacked = await unpackLayer(
-        { blobPath, directory, below: this.#paths(below), layer: digest, limits: this.#limits },
+        { blobPath, directory, below: parents, layer: digest, limits: this.#limits },
         { signal, onProgress },
       );
       if (unpacked.diffId !== diffId) throw digestMismatch(`layer ${digest}, uncompressed,`, diffId, unpacked.diffId);
-      flushFileSystem(directory);
+      await this.#snapshotter.finishLayer(folder, signal);
+      flushFileSystem(folder);
       return this.#record(folder, chainId, unpacked.sizeBytes);
     } catch (error) {
-      await rm(folder, { recursive: true, force: true });
+      // A commit that failed has left it under its number, which comes again.
+      if (existsSync(folder)) await this.#discard(name);
       throw error;
     }
   }
@@ -138,7 +143,9 @@ export class LayerStore {
         .prepare('INSERT INTO layers (chain_id, size_bytes) VALUES (?, ?)')
         .run(chainId, sizeBytes);
       const layer = { number: Number(lastInsertRowid), sizeBytes };
-      renameSync(folder, join(this.#folder, String(layer.number)));
+      const path = join(this.#folder, String(layer.number));
+      if (existsSync(path)) void this.#discard(String(layer.number));
+      renameSync(folder, path);
       // Power loss may leave a layer without a record, which goes, but never a record without its layer.
       flushFolder(this.#folder);
       this.#database.afterCommit(() => this.#layers.set(chainId, layer));
@@ -146,21 +153,42 @@ export class LayerStore {
     });
   }
 
-  /** Removes layers that no image has and nothing counts on. */
-  collect(wanted: ReadonlySet<string>): void {
-    for (const [chainId, { number }] of this.#layers) {
-      if (wanted.has(chainId) || this.#pinned.has(chainId)) continue;
-      this.#database.prepare('DELETE FROM layers WHERE chain_id = ?').run(chainId);
-      this.#layers.delete(chainId);
-      this.#discard(String(number));
+  /** Removes layers that no image has and nothing counts on: says which. */
+  collect(wanted: ReadonlySet<string>): Swept & { readonly chainIds: readonly string[] } {
+    const chainIds: string[] = [];
+    let bytes = 0;
+    let leased = false;
+    for (const [chainId, { sizeBytes }] of this.#layers) {
+      if (wanted.has(chainId)) continue;
+      if (this.#pinned.has(chainId)) {
+        leased = true;
+        continue;
+      }
+      chainIds.push(chainId);
+      bytes += sizeBytes;
     }
+    if (chainIds.length > 0) this.#database.transact(() => this.#forget(chainIds));
+    return { chainIds, bytes, leased };
+  }
+
+  /** The records first: what is cut off here is removed at the next start. */
+  #forget(chainIds: readonly string[]): void {
+    const statement = this.#database.prepare('DELETE FROM layers WHERE chain_id = ?');
+    for (const chainId of chainIds) statement.run(chainId);
+    this.#database.afterCommit(() => {
+      for (const chainId of chainIds) {
+        const { number } = this.#layers.get(chainId)!;
+        this.#layers.delete(chainId);
+        void this.#discard(String(number));
+      }
+    });
   }
 
   /** Out of the way at once, since its number may come again; gone a little later. */
-  #discard(name: string): void {
+  async #discard(name: string): Promise<void> {
     const gone = name.startsWith('gone-') ? name : `gone-${randomUUID()}`;
     if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
-    void rm(join(this.#folder, gone), { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+    await this.#snapshotter.remove(join(this.#folder, gone)).catch(() => {}); // The next start tries again.
   }
 }
 

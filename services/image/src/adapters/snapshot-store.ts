@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import {
-  chmodSync,
-  chownSync,
   closeSync,
   constants,
   existsSync,
@@ -11,7 +9,6 @@ import {
   readlinkSync,
   readSync,
   renameSync,
-  statSync,
   symlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -21,28 +18,24 @@ import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_RDONLY,
   openat2,
-  openFileSystem,
+  openOverlay,
   openTree,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   setMountAttributes,
+  umount,
 } from '@flotilla/linux';
 import { snapshotNotFound } from '../domain/errors.ts';
+import type { ImageRecord } from '../domain/image.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import type { LayerStore } from './layer-store.ts';
-import { shred } from './shred.ts';
-
-/** A mount as mount(2) takes it. */
-export interface MountDescription {
-  readonly type: string;
-  readonly source: string;
-  readonly options: readonly string[];
-}
+import type { MountDescription, Snapshotter } from './snapshotters/snapshotter.ts';
 
 export interface SnapshotMounts {
   readonly mounts: readonly MountDescription[];
-  /** Uppermost first. */
+  /** Uppermost first: of a snapshotter that keeps whole roots, only the one that the snapshot began as. */
   readonly layerPaths: readonly string[];
+  /** What the container writes to; of a snapshotter that keeps whole roots, all of its root. */
   readonly upperPath: string;
 }
 
@@ -51,7 +44,7 @@ const keyPattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 const inRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 
 /**
- * Writable snapshots: `snapshots/<key>` holds `fs`, overlayfs's `work`, and `image`, a link that says the image id. The
+ * Writable snapshots: `snapshots/<key>` holds `fs`, what the snapshotter needs, and `image`, a link that says the image id. The
  * folder is the record: it is made beside and renamed, so one that is there is whole.
  */
 export class SnapshotStore {
@@ -59,14 +52,20 @@ export class SnapshotStore {
   readonly #trash: string;
   readonly #images: ImageStore;
   readonly #layers: LayerStore;
+  readonly #snapshotter: Snapshotter;
+  readonly #scratch: string;
   /** Image id by key. */
   readonly #keys = new Map<string, string>();
+  /** What is being made. */
+  readonly #making = new Map<string, Making>();
 
-  constructor(root: string, images: ImageStore, layers: LayerStore) {
+  constructor(root: string, images: ImageStore, layers: LayerStore, snapshotter: Snapshotter) {
     this.#folder = join(root, 'snapshots');
     this.#trash = join(root, 'trash');
     this.#images = images;
     this.#layers = layers;
+    this.#snapshotter = snapshotter;
+    this.#scratch = makeScratch(root);
     for (const folder of [this.#folder, this.#trash]) mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(this.#trash)) this.#shred(join(this.#trash, name));
     for (const key of readdirSync(this.#folder)) {
@@ -75,43 +74,57 @@ export class SnapshotStore {
     }
   }
 
+  /** Whether a snapshot's `upperPath` holds only what differs from its layers. */
+  get stacked(): boolean {
+    return this.#snapshotter.stacked;
+  }
+
   /** Makes a snapshot on an image, or finds the one that is there. */
-  prepare(key: string, imageId: string): SnapshotMounts {
+  async prepare(key: string, imageId: string, signal?: AbortSignal): Promise<SnapshotMounts> {
     checkKey(key);
-    if (!this.#keys.has(key)) this.#make(key, this.#images.get(imageId).imageId);
+    for (let other = this.#making.get(key); other !== undefined; other = this.#making.get(key)) {
+      // It may have been cancelled: then this one tries for itself.
+      await other.ended;
+      signal?.throwIfAborted();
+    }
+    if (!this.#keys.has(key)) await this.#make(key, this.#images.get(imageId), signal);
     return this.mounts(key);
   }
 
-  #make(key: string, imageId: string): void {
+  async #make(key: string, { imageId, chainIds }: ImageRecord, signal?: AbortSignal): Promise<void> {
     const fresh = join(this.#folder, `.${key}`);
     if (existsSync(fresh)) this.#discard(`.${key}`);
-    mkdirSync(join(fresh, 'work'), { recursive: true, mode: 0o700 });
-    const upper = join(fresh, 'fs');
-    mkdirSync(upper, { mode: 0o755 });
-    // The root of an overlay looks as its upper directory does.
-    const top = this.#images.get(imageId).chainIds.at(-1);
-    const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(this.#layers.path(top));
-    if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
-    chmodSync(upper, mode & 0o7777);
-    symlinkSync(imageId, join(fresh, 'image'));
-    renameSync(fresh, join(this.#folder, key));
-    this.#keys.set(key, imageId);
+    const stop = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    this.#making.set(key, { imageId, stop, ended: ended.promise });
+    using _layers = this.#layers.pin(chainIds);
+    try {
+      const signals = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
+      await this.#snapshotter.makeSnapshot(fresh, this.#layersOf(chainIds), signals);
+      symlinkSync(imageId, join(fresh, 'image'));
+      renameSync(fresh, join(this.#folder, key));
+      this.#keys.set(key, imageId);
+    } catch (error) {
+      if (existsSync(fresh)) this.#discard(`.${key}`);
+      throw error;
+    } finally {
+      this.#making.delete(key);
+      ended.resolve();
+    }
+  }
+
+  /** Uppermost first. */
+  #layersOf(chainIds: readonly string[]): string[] {
+    return chainIds.map((chainId) => this.#layers.path(chainId)).reverse();
   }
 
   /** NOT_FOUND / SNAPSHOT_NOT_FOUND. */
   mounts(key: string): SnapshotMounts {
     const { chainIds } = this.#images.get(this.imageOf(key));
-    const upperPath = join(this.#folder, key, 'fs');
-    const layerPaths = chainIds.map((chainId) => this.#layers.path(chainId)).reverse();
-    if (layerPaths.length === 0) {
-      return { mounts: [{ type: 'bind', source: upperPath, options: ['rbind', 'rw'] }], layerPaths, upperPath };
-    }
-    const options = [
-      `lowerdir=${layerPaths.join(':')}`,
-      `upperdir=${upperPath}`,
-      `workdir=${join(this.#folder, key, 'work')}`,
-    ];
-    return { mounts: [{ type: 'overlay', source: 'overlay', options }], layerPaths, upperPath };
+    const folder = join(this.#folder, key);
+    const layers = this.#layersOf(chainIds);
+    const layerPaths = this.stacked ? layers : layers.slice(0, 1);
+    return { mounts: this.#snapshotter.mounts(folder, layers), layerPaths, upperPath: join(folder, 'fs') };
   }
 
   imageOf(key: string): string {
@@ -120,10 +133,18 @@ export class SnapshotStore {
     return imageId;
   }
 
-  /** A snapshot that is not there is no error. */
-  remove(key: string): void {
+  /** A snapshot that is not there is no error; one that is being made is given up. */
+  async remove(key: string): Promise<void> {
+    const making = this.#making.get(key);
+    making?.stop.abort(snapshotNotFound(key));
+    await making?.ended;
     if (!this.#keys.delete(key)) return;
     this.#discard(key);
+  }
+
+  /** The folder of what a container has written, whether it is there or not. */
+  upperPath(key: string): string {
+    return join(this.#folder, key, 'fs');
   }
 
   keys(): string[] {
@@ -132,13 +153,19 @@ export class SnapshotStore {
 
   /** Keys of the snapshots on an image. */
   usersOf(imageId: string): string[] {
-    return [...this.#keys].filter(([, id]) => id === imageId).map(([key]) => key);
+    const making = [...this.#making].map(([key, one]) => [key, one.imageId] as const);
+    return [...this.#keys, ...making].filter(([, id]) => id === imageId).map(([key]) => key);
   }
 
   /** Opens what a container would see as its root, read-only, as a mount that nobody else sees. */
   openRoot(key: string): number {
     const { layerPaths, upperPath } = this.mounts(key);
-    return openLayers([upperPath, ...layerPaths]);
+    return this.openLayers(this.stacked ? [upperPath, ...layerPaths] : [upperPath]);
+  }
+
+  /** {@link openLayers} */
+  openLayers(paths: readonly string[]): number {
+    return openLayers(paths, this.#scratch);
   }
 
   /** A regular file of at most 1 MiB, undefined when there is none. Links are followed within the root. */
@@ -158,27 +185,45 @@ export class SnapshotStore {
   }
 
   #shred(path: string): void {
-    void shred(path).catch(() => {}); // The next start tries again.
+    void this.#snapshotter.remove(path).catch(() => {}); // The next start tries again.
   }
+}
+
+/** A snapshot that is being made. */
+interface Making {
+  readonly imageId: string;
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** A folder for a mount of a moment; a service that was killed in that moment may have left it there. */
+function makeScratch(root: string): string {
+  const scratch = join(root, 'scratch');
+  mkdirSync(scratch, { recursive: true, mode: 0o700 });
+  try {
+    umount(scratch, { detach: true });
+  } catch (error) {
+    if (!isErrno(error, 'EINVAL', 'EPERM')) throw error;
+  }
+  return scratch;
 }
 
 /**
  * Opens folders over one another, uppermost first, as a read-only mount that nobody else sees and whose devices cannot be
- * opened. fsconfig(2) takes values of at most 255 bytes, so a list of layers is given
- * one by one (`lowerdir+`, Linux 6.7); an older kernel takes the few that fit.
+ * opened. `scratch`: a folder for a mount of a moment, for kernels before `lowerdir+`.
  */
-export function openLayers(paths: readonly string[]): number {
+export function openLayers(paths: readonly string[], scratch: string): number {
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
   const [path = ''] = paths;
-  if (paths.length === 1) {
-    const fd = openTree(path);
+  if (paths.length > 1) return openOverlay(paths, { attributes, scratch });
+  const fd = openTree(path);
+  try {
     setMountAttributes(fd, { set: attributes });
     return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
-  const overlay = { type: 'overlay', source: 'overlay', attributes };
-  const joined = `lowerdir=${paths.join(':')}`;
-  if (Buffer.byteLength(joined) < 256) return openFileSystem({ ...overlay, options: [joined] });
-  return openFileSystem({ ...overlay, options: paths.map((path) => `lowerdir+=${path}`) });
 }
 
 function readRegular(root: number, path: string): Buffer | undefined {

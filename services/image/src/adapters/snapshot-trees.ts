@@ -5,7 +5,7 @@ import type { ChangedTree } from '../archive/changed-files.ts';
 import type { Change } from '../archive/list-changes.ts';
 import type { TreeResult } from '../archive/tree-job.ts';
 import { inTreeThread } from '../archive/tree-thread.ts';
-import { openLayers, type SnapshotStore } from './snapshot-store.ts';
+import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface CaptureRequest {
   readonly key: string;
@@ -89,8 +89,8 @@ export class SnapshotTrees {
     try {
       return {
         upper: keep(openSync(upperPath, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)),
-        merged: keep(openLayers([upperPath, ...layerPaths])),
-        lower: layerPaths.length === 0 ? undefined : keep(openLayers(layerPaths)),
+        merged: keep(this.#snapshots.openLayers([upperPath, ...layerPaths])),
+        lower: layerPaths.length === 0 ? undefined : keep(this.#snapshots.openLayers(layerPaths)),
         [Symbol.dispose]: close,
       };
     } catch (error) {

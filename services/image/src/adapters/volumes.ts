@@ -8,10 +8,11 @@ import { isErrno, nowUnixNano, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, 
 import type { Database } from '@flotilla/store';
 import { volumeNotFound } from '../domain/errors.ts';
 import type { VolumeRecord } from '../domain/volume.ts';
-import { copyTree } from './copy-tree.ts';
+
 import { flushFolder } from './flush-folder.ts';
 import { shred } from './shred.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
+import { workOnTrees } from './trees/tree-thread.ts';
 
 /** A volume that a container wants. */
 export interface VolumeWish {
@@ -98,7 +99,7 @@ export class Volumes {
   /** FAILED_PRECONDITION / VOLUME_IN_USE. */
   remove(name: string): void {
     const volume = this.get(name);
-    const [user] = this.#usersOf(name);
+    const [user] = this.usersOf(name);
     if (user !== undefined) {
       throw new FlotillaError('failed_precondition', `volume ${name} is used by container ${user.slice(0, 12)}`, {
         reason: 'VOLUME_IN_USE',
@@ -141,7 +142,7 @@ export class Volumes {
       this.#database.prepare('DELETE FROM volume_users WHERE key = ?').run(key);
       for (const { name } of names as unknown as { name: string }[]) {
         const volume = this.find(name);
-        if (removeAnonymous && volume?.anonymous === true && this.#usersOf(name).length === 0) this.#drop(name);
+        if (removeAnonymous && volume?.anonymous === true && this.usersOf(name).length === 0) this.#drop(name);
       }
     });
   }
@@ -175,7 +176,7 @@ export class Volumes {
       mkdirSync(beside, { mode: 0o755 });
       const to = openSync(beside, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
-        await copyTree(from, to);
+        await workOnTrees('copy', from, to);
         syncfs(to);
       } finally {
         closeSync(to);
@@ -189,7 +190,8 @@ export class Volumes {
     }
   }
 
-  #usersOf(name: string): string[] {
+  /** Keys of the containers that use a volume. */
+  usersOf(name: string): string[] {
     const rows = this.#database.prepare('SELECT DISTINCT key FROM volume_users WHERE name = ?').all(name);
     return (rows as unknown as { key: string }[]).map(({ key }) => key);
   }

@@ -62,14 +62,14 @@ A /far`.split('\n');
 let tree: ChangedTree;
 before(() => {
   if (skip !== false) return;
-  for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(at(name));
+  for (const name of ['lower', 'upper', 'work', 'merged', 'scratch']) mkdirSync(at(name));
   run(lowerScript, at('lower'));
   run('mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged');
   run(changeScript, at('merged'));
   tree = {
     upper: openSync(at('upper'), constants.O_RDONLY | constants.O_DIRECTORY),
-    merged: openLayers([at('upper'), at('lower')]),
-    lower: openLayers([at('lower')]),
+    merged: openLayers([at('upper'), at('lower')], at('scratch')),
+    lower: openLayers([at('lower')], at('scratch')),
   };
 });
 after(() => {

@@ -21,8 +21,8 @@ export type ManifestDocument =
 
 const indexTypes: readonly string[] = [mediaTypes.ociIndex, mediaTypes.dockerManifestList];
 const manifestTypes: readonly string[] = [mediaTypes.ociManifest, mediaTypes.dockerManifest];
-/** overlayfs takes no more (Linux, OVL_MAX_STACK). */
-const mostLayers = 500;
+/** overlayfs takes 500 (Linux, OVL_MAX_STACK), of which one is the container's own when its root is looked at. */
+const mostLayers = 499;
 
 /**
  * Reads a manifest or an index. What it is, the document itself says; where it does not, the registry's word or its fields

@@ -15,12 +15,14 @@ import { type Implementation, implement } from '@flotilla/rpc';
 import type { ContentStore } from '../adapters/content-store.ts';
 import type { ImageLoader } from '../adapters/image-loader.ts';
 import type { ImageRemover } from '../adapters/image-remover.ts';
+import type { SnapshotStore } from '../adapters/snapshot-store.ts';
 import { platformNotFound } from '../domain/errors.ts';
 import { type ImageRecord, parseTime } from '../domain/image.ts';
 import { formatPlatform, parsePlatform, platformOf, runsOn } from '../domain/platform.ts';
 import type { ImagePuller } from '../registry/image-puller.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { matchesLabels, matchesReference } from './image-filter.ts';
+import { pruneImages } from './prune.ts';
 import { configFromProto, imageToProto } from './to-proto.ts';
 import { streamTransfer } from './transfer.ts';
 
@@ -30,6 +32,7 @@ export interface ImageServiceDependencies {
   readonly loader: ImageLoader;
   readonly puller: ImagePuller;
   readonly remover: ImageRemover;
+  readonly snapshots: SnapshotStore;
   /** GOARCH of this host. */
   readonly architecture: string;
 }
@@ -101,6 +104,7 @@ export function imageService(has: ImageServiceDependencies): Implementation {
       remover.tag(images.resolve(image).image, canonicalReference(tagged(reference)));
       return {};
     },
+    pruneImages: async (request) => pruneImages(has, request),
     getImageHistory: async ({ image }) => historyOf(images.resolve(image).image, images),
   });
 }

@@ -6,22 +6,37 @@ import type { Volumes } from '../adapters/volumes.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { imageToProto } from './to-proto.ts';
 
+export interface SnapshotServiceDependencies {
+  readonly images: ImageStore;
+  readonly snapshots: SnapshotStore;
+  readonly volumes: Volumes;
+  readonly snapshotter: { readonly name: string; readonly because: string };
+}
+
 /** flotilla.image.v1.SnapshotService: what the supervisor asks for. */
-export function snapshotService(images: ImageStore, snapshots: SnapshotStore, volumes: Volumes): Implementation {
+export function snapshotService({
+  images,
+  snapshots,
+  volumes,
+  snapshotter,
+}: SnapshotServiceDependencies): Implementation {
   return implement(SnapshotServiceService, {
     resolveImage: async ({ image }) => {
       const found = images.resolve(image).image;
       return { image: imageToProto(found, images.referencesOf(found.imageId)) };
     },
-    prepareSnapshot: async ({ key, imageId }) => ({ mounts: mountsOf(snapshots.prepare(key, imageId)) }),
+    prepareSnapshot: async ({ key, imageId }, { signal }) => ({
+      mounts: mountsOf(await snapshots.prepare(key, imageId, signal)),
+    }),
     getSnapshotMounts: async ({ key }) => {
       const found = snapshots.mounts(key);
       return { mounts: mountsOf(found), layerPaths: [...found.layerPaths], upperPath: found.upperPath };
     },
     removeSnapshot: async ({ key }) => {
-      snapshots.remove(key);
+      await snapshots.remove(key);
       return {};
     },
+    getSnapshotter: async () => snapshotter,
     listSnapshots: async () => ({ keys: snapshots.keys() }),
     prepareVolumes: async ({ key, volumes: wishes }) => {
       for (const { target } of wishes) {

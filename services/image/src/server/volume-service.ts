@@ -4,6 +4,7 @@ import { type Implementation, implement } from '@flotilla/rpc';
 import type { Volumes } from '../adapters/volumes.ts';
 import type { VolumeRecord } from '../domain/volume.ts';
 import { matchesLabels } from './image-filter.ts';
+import { pruneVolumes } from './prune.ts';
 import { volumeToProto } from './to-proto.ts';
 
 /** flotilla.v1.VolumeService. */
@@ -24,6 +25,7 @@ export function volumeService(volumes: Volumes): Implementation {
         .filter((volume) => matchesLabels(volume.labels, labels))
         .map(toProto),
     }),
+    pruneVolumes: (request, { signal }) => pruneVolumes(volumes, request, signal),
     removeVolume: async ({ name, force }) => {
       try {
         volumes.remove(name);

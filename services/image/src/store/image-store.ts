@@ -45,6 +45,11 @@ export class ImageStore {
       .sort();
   }
 
+  /** Whether an image has a tag: digests that it was pulled by do not name it. */
+  isTagged(imageId: string): boolean {
+    return this.referencesOf(imageId).some((reference) => parseReference(reference).tag !== undefined);
+  }
+
   /** Whom a reference belongs to, if anybody. */
   findReference(reference: string): string | undefined {
     return this.#references.get(reference);

@@ -12,13 +12,14 @@ import {
   MS_SLAVE,
   mkdirat,
   mount,
+  mountOverlay,
   moveMount,
   O_PATH,
   openat,
   openat2,
-  openFileSystem,
   openTree,
   openTreeOf,
+  parseOverlay,
   pidfdOpen,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
@@ -26,13 +27,11 @@ import {
   setns,
   unshare,
 } from '@flotilla/linux';
-import type { MountDescription } from '../adapters/snapshot-store.ts';
+import type { MountDescription } from '../adapters/snapshotters/snapshotter.ts';
 import { containerEnded } from './copy-error.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_CREAT, O_EXCL, O_WRONLY } = constants;
 const inRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-/** A page is what mount(2) takes of options. */
-const longestOptions = 4_000;
 
 /** A volume or bind mount to be joined. */
 export interface JoinedMount {
@@ -127,27 +126,9 @@ function assemble({ rootMounts, mounts, readOnly, mountPoint }: TreeSource & { r
 }
 
 function mountRoot({ type, source, options }: MountDescription, target: string): void {
-  if (type === 'bind') {
-    mount({ source, target, flags: MS_BIND | MS_REC });
-    return;
-  }
-  const data = options.join(',');
-  if (Buffer.byteLength(data) < longestOptions) {
-    mount({ type, source, target, data });
-    return;
-  }
-  // More layers than a page holds: one by one, Linux 6.7.
-  const single = options.flatMap((option) =>
-    option.startsWith('lowerdir=')
-      ? option
-          .slice('lowerdir='.length)
-          .split(':')
-          .map((folder) => `lowerdir+=${folder}`)
-      : [option],
-  );
-  using made = ownFd(openFileSystem({ type, source, options: single }));
-  using on = ownFd(openSync(target, O_PATH | O_DIRECTORY | O_NOFOLLOW));
-  moveMount(made.fd, on.fd, target);
+  if (type === 'bind') mount({ source, target, flags: MS_BIND | MS_REC });
+  else if (type === 'overlay') mountOverlay(target, parseOverlay(options));
+  else mount({ type, source, target, data: options.join(',') });
 }
 
 function join(root: number, { source, target, readOnly }: JoinedMount): void {

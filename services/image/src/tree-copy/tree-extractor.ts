@@ -12,6 +12,7 @@ import {
   O_PATH,
   openat,
   openat2,
+  removeAt,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -25,7 +26,6 @@ import {
 import { isAllowed, replacing } from '../unpack/layer-applier.ts';
 import { components, type LayerEntry } from '../unpack/layer-entry.ts';
 import { entryRefused } from '../unpack/layer-error.ts';
-import { removeAt } from '../unpack/remove-tree.ts';
 import { directoryConflict, toCopyError } from './copy-error.ts';
 import { inRoot, isKernels } from './find-path.ts';
 import { ownFd } from './open-tree.ts';

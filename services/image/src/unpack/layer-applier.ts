@@ -15,6 +15,7 @@ import {
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   readXattrsAt,
+  removeAt,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -26,7 +27,6 @@ import {
 } from '@flotilla/linux';
 import { components, type LayerEntry } from './layer-entry.ts';
 import { entryRefused } from './layer-error.ts';
-import { removeAt } from './remove-tree.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY } = constants;
 const inRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;

@@ -15,8 +15,17 @@ export async function findForkProblem(env: NodeJS.ProcessEnv, run: string): Prom
   const tried = `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${process.version}\n`;
   if (readIfThere(path) === tried) return undefined;
   const problem = await selfTestFork();
-  if (problem === undefined) writeFileSync(path, tried, { mode: 0o600 });
+  if (problem === undefined) writeIfPossible(path, tried);
   return problem;
+}
+
+/** Without it the next launcher tries again: no reason for this one not to serve, when a disk is full. */
+function writeIfPossible(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { mode: 0o600 });
+  } catch {
+    // As said above.
+  }
 }
 
 function readIfThere(path: string): string | undefined {

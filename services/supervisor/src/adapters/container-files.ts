@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { FlotillaError, invalidField } from '@flotilla/errors';
@@ -108,6 +108,19 @@ export class ContainerFiles implements Files {
 
   readSpec(containerId: string): Spec {
     return JSON.parse(readFileSync(join(this.shimDir(containerId), 'config.json'), 'utf8')) as Spec;
+  }
+
+  async stateSize(containerId: string): Promise<number> {
+    const folder = this.#stateDir(containerId);
+    try {
+      const names = await readdir(folder);
+      const sizes = await Promise.all(names.map(async (name) => (await lstat(join(folder, name))).size));
+      return sizes.reduce((sum, size) => sum + size, 0);
+    } catch (error) {
+      // It has none before its first start, and goes with its container.
+      if (isErrno(error, 'ENOENT')) return 0;
+      throw error;
+    }
   }
 
   async removeState(containerId: string): Promise<void> {

@@ -1,20 +1,24 @@
 import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
+import { UsageServiceService } from '@flotilla/proto/flotilla/image/v1/usage';
 import { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
 import { type Client, connect } from '@flotilla/rpc';
 import type { ImageFacts, Images, RootfsMount, SnapshotFile, VolumeWish } from '../domain/ports.ts';
 
 const mostCachedFiles = 512;
+const calls = { ...SnapshotServiceService, getSnapshotUsage: UsageServiceService.getSnapshotUsage };
+/** Where the file system can do no better, a snapshot is a copy of the whole image. */
+const copyDeadlineMs = 600_000;
 
 /** The image service. */
 export class ImageClient implements Images, Disposable {
-  readonly #client: Client<typeof SnapshotServiceService>;
+  readonly #client: Client<typeof calls>;
   /** From prepare to the end of the container: how to mount does not change while the image service runs. */
   readonly #mounts = new Map<string, readonly RootfsMount[]>();
   /** Files of images by image id and path: images never change. */
   readonly #files = new Map<string, Uint8Array | undefined>();
 
   constructor(address: string, deadlineMs: number) {
-    this.#client = connect(SnapshotServiceService, { address, name: 'image', deadlineMs, retry: true });
+    this.#client = connect(calls, { address, name: 'image', deadlineMs, retry: true });
   }
 
   async resolve(image: string): Promise<ImageFacts> {
@@ -24,7 +28,10 @@ export class ImageClient implements Images, Disposable {
   }
 
   async prepareSnapshot(containerId: string, imageId: string): Promise<void> {
-    const { mounts } = await this.#client.prepareSnapshot({ key: containerId, imageId });
+    const { mounts } = await this.#client.prepareSnapshot(
+      { key: containerId, imageId },
+      { deadlineMs: copyDeadlineMs },
+    );
     this.#mounts.set(containerId, mounts);
   }
 
@@ -47,6 +54,12 @@ export class ImageClient implements Images, Disposable {
   async listSnapshots(): Promise<readonly string[]> {
     const { keys } = await this.#client.listSnapshots({});
     return keys;
+  }
+
+  async usage(containerIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+    const options = { signal, deadlineMs: Number.POSITIVE_INFINITY };
+    const { snapshots } = await this.#client.getSnapshotUsage({ keys: [...containerIds] }, options);
+    return new Map(snapshots.map(({ key, writableBytes }) => [key, Number(writableBytes)]));
   }
 
   async prepareVolumes(containerId: string, wishes: readonly VolumeWish[]) {

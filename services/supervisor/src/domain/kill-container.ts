@@ -6,6 +6,7 @@ import { isToEnd, restartsAfterSignal, waitsForRestart } from './restart-policy.
 import { parseSignal } from './signals.ts';
 import { killEvent } from './stop-container.ts';
 import { saveThawed, thawAfterSignal } from './thaw-after-signal.ts';
+import { untilStored } from './until-stored.ts';
 import { whileFlushing } from './while-flushing.ts';
 
 const sigkill = 9;
@@ -24,7 +25,8 @@ export async function killContainer(engine: Engine, reference: string, signalTex
     repository.save({ container: record });
     if (waits) return repository.flush();
     await whileFlushing(engine, () => shims.kill(record, signal, false));
-    repository.save({ container: mustGet(engine, containerId), events: [killEvent(record, signal, now())] });
+    const events = [killEvent(record, signal, now())];
+    await untilStored(engine, containerId, () => repository.save({ container: mustGet(engine, containerId), events }));
     // A frozen process takes even SIGKILL only once it is thawed (cgroups(7), freezer of version 1).
     if (record.state !== 'paused' || !isToEnd(record, signal)) return;
     const outcome = await thawAfterSignal(engine, containerId);

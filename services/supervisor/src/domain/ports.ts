@@ -69,6 +69,8 @@ export interface Images {
   snapshotMounts(containerId: string): Promise<readonly RootfsMount[]>;
   removeSnapshot(containerId: string): Promise<void>;
   listSnapshots(): Promise<readonly string[]>;
+  /** Bytes that containers have written, by id. Looks at each file: it may take long. */
+  usage(containerIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, number>>;
   /** In the order of the wishes. */
   prepareVolumes(
     containerId: string,
@@ -280,6 +282,8 @@ export interface Files {
   writeBundle(bundle: Bundle): void;
   /** The spec of the current run. */
   readSpec(containerId: string): Spec;
+  /** Bytes of what is kept of a container beside its snapshot: its logs, mostly. */
+  stateSize(containerId: string): Promise<number>;
   /** Removes all that a container has on disk. */
   removeState(containerId: string): Promise<void>;
   /** A process with this number is there: cheap, and true for one that is being reaped. */

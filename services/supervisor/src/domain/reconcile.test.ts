@@ -206,6 +206,15 @@ test('one that is to be removed when it exits, and exited meanwhile, is removed'
   assert.deepEqual(world.actions(), ['create', 'start', 'die', 'destroy']);
 });
 
+test('a container whose snapshot and image are lost keeps nothing else from being swept', async () => {
+  using world = new FakeWorld();
+  world.snapshots.delete(await running(world));
+  world.snapshots.add('stray');
+  world.failing.set('prepareSnapshot', new FlotillaError('not_found', 'gone', { reason: 'IMAGE_NOT_FOUND' }));
+  await restarted(world);
+  assert.equal(world.snapshots.has('stray'), false);
+});
+
 test('what no record wants is swept; a service that is down is asked again', async () => {
   using world = new FakeWorld();
   await running(world);

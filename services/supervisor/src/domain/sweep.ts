@@ -1,3 +1,4 @@
+import { hasReason } from '@flotilla/errors';
 import type { ContainerRecord } from './container.ts';
 import { isLive } from './container-state.ts';
 import type { Engine } from './engine.ts';
@@ -60,7 +61,13 @@ async function makeLost({ images, repository, log, queue }: Engine, there: Reado
       const record = repository.get(containerId);
       if (record?.made === undefined || record.state === 'removing' || record.state === 'dead') return;
       log.info({ containerId }, 'a container without a snapshot gets one');
-      await images.prepareSnapshot(containerId, record.made.imageId);
+      try {
+        await images.prepareSnapshot(containerId, record.made.imageId);
+      } catch (error) {
+        // It cannot be helped, and others can: its start says so to whoever wants it.
+        if (!hasReason(error, 'IMAGE_NOT_FOUND')) throw error;
+        log.warn({ containerId }, 'its image has gone, too');
+      }
     });
   }
 }

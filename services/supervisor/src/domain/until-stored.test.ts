@@ -5,6 +5,7 @@ import { aConfig } from '../testing/builders.ts';
 import { FakeWorld } from '../testing/fake-world.ts';
 import { createContainer } from './create-container.ts';
 import type { Engine } from './engine.ts';
+import { killContainer } from './kill-container.ts';
 import { pauseContainer } from './pause-container.ts';
 import { startContainer } from './start-container.ts';
 
@@ -23,7 +24,7 @@ function fullDisk(): unknown {
 /** From the end of a step on nothing can be stored; a little later there is room again. Counts what was refused. */
 function fillAfter(
   engine: Engine,
-  step: 'start' | 'pause',
+  step: 'start' | 'pause' | 'kill',
 ): { readonly engine: Engine; readonly refused: () => number } {
   const { repository, shims } = engine;
   const full = fullDisk();
@@ -45,8 +46,12 @@ function fillAfter(
       }, 250);
       return result;
     };
-  const changed = step === 'start' ? { start: filled(shims.start) } : { pause: filled(shims.pause) };
-  return { engine: { ...engine, shims: { ...shims, ...changed } }, refused: () => refused };
+  const changed = {
+    start: { start: filled(shims.start) },
+    pause: { pause: filled(shims.pause) },
+    kill: { kill: filled(shims.kill) },
+  };
+  return { engine: { ...engine, shims: { ...shims, ...changed[step] } }, refused: () => refused };
 }
 
 async function aContainer(engine: Engine): Promise<string> {
@@ -73,4 +78,14 @@ test('one that was frozen meanwhile is paused, with its event', async () => {
   assert.equal(engine.repository.get(containerId)?.state, 'paused');
   assert.ok(refused() > 0);
   assert.deepEqual(world.actions(), ['create', 'start', 'pause']);
+});
+
+test('a signal that was sent meanwhile is told of', async () => {
+  using world = new FakeWorld();
+  const { engine, refused } = fillAfter(world.engine(), 'kill');
+  const containerId = await aContainer(engine);
+  await startContainer(engine, containerId);
+  await killContainer(engine, containerId, 'USR1');
+  assert.ok(refused() > 0);
+  assert.deepEqual(world.actions(), ['create', 'start', 'kill']);
 });

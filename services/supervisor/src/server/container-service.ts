@@ -18,6 +18,7 @@ import { listProcesses } from '../domain/list-processes.ts';
 import type { Observer } from '../domain/observation.ts';
 import { pauseContainer, unpauseContainer } from '../domain/pause-container.ts';
 import type { Trees } from '../domain/ports.ts';
+import { pruneContainers } from '../domain/prune-containers.ts';
 import { removeContainer } from '../domain/remove-container.ts';
 import { renameContainer } from '../domain/rename-container.ts';
 import { replaceShim } from '../domain/replace-shim.ts';
@@ -94,6 +95,10 @@ export function containerService({ engine, layers, observer, trees, copies }: Co
     removeContainer: async ({ container, force, removeVolumes }) => {
       await removeContainer(engine, container, { force, removeVolumes });
       return {};
+    },
+    pruneContainers: async (request, { signal }) => {
+      const { containerIds, bytes } = await pruneContainers(engine, request, signal);
+      return { containerIds: [...containerIds], reclaimedBytes: BigInt(bytes) };
     },
     renameContainer: async ({ container, name }) => {
       await renameContainer(engine, container, name);

@@ -3,6 +3,7 @@ import { canonicalReference, parseReference } from '@flotilla/oci';
 import type { ListContainersRequest } from '@flotilla/proto/flotilla/v1/container';
 import type { ContainerRecord } from '../domain/container.ts';
 import { isLive } from '../domain/container-state.ts';
+import { hasLabel } from '../domain/prune-containers.ts';
 import { waitsForRestart } from '../domain/restart-policy.ts';
 import { healthStatusToProto, stateToProto } from './to-proto.ts';
 
@@ -42,7 +43,7 @@ function buildFilters({
     filters.push(({ name }) => patterns.some((pattern) => pattern.test(name) || pattern.test(`/${name}`)));
   }
   if (health.length > 0) filters.push((record) => health.includes(healthStatusToProto(record.health)));
-  for (const label of labels) filters.push(labelFilter(label));
+  for (const label of labels) filters.push((record) => hasLabel(record, label));
   if (images.length > 0)
     filters.push(({ config, made }) => images.some((image) => isOf(image, config.image, made?.imageId)));
   return filters;
@@ -55,15 +56,6 @@ function compile(text: string, index: number): RegExp {
     // Answered below.
   }
   throw invalidField(`names[${index}]`, `a regular expression of at most ${longestPattern} characters`, text);
-}
-
-function labelFilter(label: string): Filter {
-  const equals = label.indexOf('=');
-  const key = equals === -1 ? label : label.slice(0, equals);
-  return ({ config, made }) => {
-    const value = config.labels[key] ?? made?.image.labels[key];
-    return value !== undefined && (equals === -1 || value === label.slice(equals + 1));
-  };
 }
 
 function isOf(wanted: string, asked: string, imageId: string | undefined): boolean {

@@ -1,5 +1,6 @@
 import { invalidField } from '@flotilla/errors';
 import { type ResolveTaskRequest, SupervisorServiceService } from '@flotilla/proto/flotilla/supervisor/v1/supervisor';
+import type { ContainerUsage } from '@flotilla/proto/flotilla/v1/system';
 import { type CallContext, type Implementation, implement } from '@flotilla/rpc';
 import { announceAttach, announceDetach } from '../domain/attachments.ts';
 import { isLive } from '../domain/container-state.ts';
@@ -7,12 +8,13 @@ import type { Engine } from '../domain/engine.ts';
 import { reportExecExit, startExec } from '../domain/execs.ts';
 import { nextTask } from '../domain/next-task.ts';
 import { reportOom } from '../domain/report-oom.ts';
+import { waitsForRestart } from '../domain/restart-policy.ts';
 import { reportExit } from '../domain/task-exit.ts';
 import { execToProto } from './to-proto.ts';
 
 /** SupervisorService: what the api, shims and the image service ask. */
 export function supervisorService(engine: Engine): Implementation {
-  const { repository, shims, launcher, facts } = engine;
+  const { repository, shims, launcher, facts, files } = engine;
   return implement(SupervisorServiceService, {
     resolveTask: (request, context) => resolveTask(engine, request, context),
     startExecProcess: async ({ execId, detach }) => {
@@ -44,6 +46,15 @@ export function supervisorService(engine: Engine): Implementation {
       for (const { state } of repository.all()) containersByState[state] = (containersByState[state] ?? 0) + 1;
       const forkMode = await launcher.forkMode().catch(() => ''); // Unknown while the launcher is away.
       return { containersByState, forkMode, cgroupMode: facts.cgroupMode };
+    },
+    listContainerUsage: async () => {
+      const containers: ContainerUsage[] = [];
+      for (const record of repository.all()) {
+        const { containerId, state } = record;
+        const logBytes = BigInt(await files.stateSize(containerId));
+        containers.push({ containerId, writableBytes: 0n, logBytes, active: isLive(state) || waitsForRestart(record) });
+      }
+      return { containers };
     },
     listUsers: async ({ imageId, volume }) => {
       if (imageId === '' && volume === '') throw invalidField('image_id, volume', 'given, one of them');

@@ -131,6 +131,7 @@ export class FakeWorld {
         snapshots.delete(containerId);
       },
       listSnapshots: async () => [...snapshots],
+      usage: async (ids) => new Map(ids.filter((id) => snapshots.has(id)).map((id) => [id, 1000])),
       prepareVolumes: async (containerId, wishes) => {
         const names = wishes.map(({ name }, index) => name || `anonymous-${index}`);
         volumes.set(containerId, names);
@@ -276,6 +277,7 @@ export class FakeWorld {
       hasShim: (containerId) => this.tasks.has(containerId),
       listShimDirs: () => [...new Set([...this.bundles.keys(), ...this.tasks.keys()])],
       listStateDirs: () => [],
+      stateSize: async () => 10,
       prepareBindSource: () => {},
       devices: () => ({ nodes: [], rules: [] }),
     };

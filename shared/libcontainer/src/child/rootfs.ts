@@ -13,8 +13,10 @@ import {
   MS_REC,
   MS_SLAVE,
   mount,
+  mountOverlay,
   O_PATH,
   openTree,
+  parseOverlay,
   pivotRoot,
   setMountAttributes,
   umount,
@@ -66,32 +68,12 @@ function mustBeWritable(target: string): void {
   }
 }
 
-/** mount(2) takes a page of options: longer lists of layers are named from their common folder. */
+/** mount(2) takes a page of options; more layers than that are named in other ways. */
 function mountWithin(target: string, { type, source, data }: MountPlan, flags: number): void {
   const text = data.join(',');
-  if (Buffer.byteLength(text) <= mostDataBytes) {
-    mount({ source, target, type, flags, data: text });
-    return;
-  }
-  const lower = data.find((option) => option.startsWith('lowerdir='))?.slice('lowerdir='.length) ?? '';
-  const common = commonFolder(lower.split(':'));
-  const shorter = data
-    .map((option) => (option.startsWith('lowerdir=') ? option.replaceAll(common, '') : option))
-    .join(',');
-  if (common === '' || Buffer.byteLength(shorter) > mostDataBytes)
-    throw new RangeError(`mount options exceed ${mostDataBytes} bytes`);
-  changeDirectory(common);
-  mount({ source, target, type, flags, data: shorter });
-}
-
-/** Longest prefix, ending in a slash, of all paths. */
-function commonFolder(paths: readonly string[]): string {
-  const [first = '', ...others] = paths;
-  for (let end = first.lastIndexOf('/'); end > 0; end = first.lastIndexOf('/', end - 1)) {
-    const prefix = first.slice(0, end + 1);
-    if (others.every((path) => path.startsWith(prefix))) return prefix;
-  }
-  return '';
+  if (type === 'overlay' && Buffer.byteLength(text) > mostDataBytes)
+    mountOverlay(target, parseOverlay(data), { flags });
+  else mount({ source, target, type, flags, data: text });
 }
 
 /** The container's root by descriptor. */

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -17,13 +18,19 @@ const worked = 42;
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
 
+/** `--v8-pool-size=0` leaves one. */
+const mostHelpers = 1;
+
 /**
- * Whether the verified fork works in this process: `undefined`, or what is wrong. A child that only computes (and
+ * Whether the verified fork works in this process: `undefined`, or what is wrong. V8 may not have helper threads, which
+ * no child has, though on a busy host a child may get by without them. A child that only computes (and
  * collects garbage) and one that goes on asynchronously must both do their work in time. Call it while nothing else is
  * under way, for the second child goes on with everything that waits here.
  */
 export async function selfTestFork(): Promise<string | undefined> {
   try {
+    const helpers = countHelpers();
+    if (helpers > mostHelpers) return `V8 has ${helpers} helper threads: the flag --v8-pool-size=0 is missing`;
     for (const [kind, work] of [
       ['synchronous', compute],
       ['asynchronous', waitForThings],
@@ -39,6 +46,12 @@ export async function selfTestFork(): Promise<string | undefined> {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+/** By the names that Node.js gives them: /proc/pid/task/tid/comm, proc_pid_comm(5). */
+function countHelpers(): number {
+  const names = readdirSync('/proc/self/task').map((tid) => readFileSync(`/proc/self/task/${tid}/comm`, 'utf8'));
+  return names.filter((name) => name.includes('V8Worker')).length;
 }
 
 async function runChild(work: () => boolean | Promise<boolean>): Promise<never> {

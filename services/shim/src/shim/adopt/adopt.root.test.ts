@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import process from 'node:process';
 import { describe, test } from 'node:test';
@@ -10,6 +11,7 @@ import { ShimRig, type TaskPlan, type TestTask } from '../testing/shim-rig.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'changes the host: set FLOTILLA_ROOT_TESTS=1 as root';
 
+const SIGUSR1 = 10;
 const SIGTERM = 15;
 
 const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ args: ['sh', '-c', script], ...plan });
@@ -220,20 +222,50 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       ]);
     });
 
-    test('the end of input arrives also when the shim before has handed its own copy over', async () => {
+    test('one whose successor ends before it has answered goes on, with output and input', async () => {
       await using rig = new ShimRig(forkMode);
-      let task = await rig.launch(sh('cat; echo end', { options: { openStdin: true } }));
-      void reap(task.initPid);
+      const script = 'trap "echo alive; exec head -c 200000" USR1; while :; do sleep 0.02; done';
+      const task = await rig.launch(sh(script, { options: { openStdin: true } }));
       await task.start();
-      for (let handOvers = 0; handOvers < 2; handOvers++) task = await rig.adopt(task, { replaces: task.shimPid });
-      const client = task.attach({ stdin: true });
-      client.stdin('some\n');
-      await client.sees('some\n');
-      client.closeStdin();
-      rig.releaseStdin(task.containerId);
-      await client.sees('end\n');
+      const busy = task.attach({ stdin: true });
+      await busy.attached;
+      busy.stdin('x'.repeat(200_000)); // nobody reads it: the hand-over waits
+      await sleep(100);
+      const successor = spawn('sleep', ['60']);
+      const refused = assert.rejects(task.client.handOver({ shimPid: successor.pid ?? 0 }), {
+        reason: 'SHIM_REPLACED',
+      });
+      await sleep(100);
+      successor.kill('SIGKILL');
+      await refused;
+      await task.kill({ signal: SIGUSR1 });
       assert.equal(await task.wait(), 0);
+      assert.equal(task.logText(), `alive\n${'x'.repeat(200_000)}`);
     });
+
+    for (const [how, takeOver] of [
+      ['the launcher has kept its writing end', ['kill']],
+      ['the shim before has handed its own copy over', ['hand over', 'hand over']],
+    ] as const) {
+      test(`the end of input arrives though ${how}`, async () => {
+        await using rig = new ShimRig(forkMode);
+        let task = await rig.launch(sh('cat; echo end', { options: { openStdin: true } }));
+        void reap(task.initPid);
+        await task.start();
+        for (const one of takeOver) {
+          if (one === 'kill') await killShim(task);
+          task = await rig.adopt(task, one === 'kill' ? {} : { replaces: task.shimPid });
+        }
+        const client = task.attach({ stdin: true });
+        client.stdin('some\n');
+        await client.sees('some\n');
+        client.closeStdin();
+        rig.releaseStdin(task.containerId); // what the launcher does on CloseStdin
+        await client.sees('end\n');
+        assert.equal(await task.wait(), 0);
+        assert.equal(task.logText(), 'some\nend\n');
+      });
+    }
 
     test('a container whose shim was killed while it released init is given up, its end is none of a program', async () => {
       await using rig = new ShimRig(forkMode);

@@ -53,9 +53,15 @@ export class HandOver {
     const all = [streams, ...execs.running.map((exec) => exec.streams)];
     // A client of an earlier release does not know what was taken, and has nothing to send again.
     await Promise.all(all.map((one) => one.inputWritten(inputMs)));
+    // Where the other one has ended meanwhile, nobody would set going again what is stopped from here on.
+    if (!this.isUnderWay) throw replaced();
     for (const one of all) one.stopInput();
     await sleep(0); // Clients are told how much was taken before they are told to go.
     for (const one of all) one.suspend(replaced());
+    if (!this.isUnderWay) {
+      for (const one of all) one.goOn();
+      throw replaced();
+    }
     await task.attachments.waitForNone(farewellMs);
     // Their calls are over; what they end with is with the kernel some turns of the loop later, and this process is killed soon.
     await sleep(flushMs);

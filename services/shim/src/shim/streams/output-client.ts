@@ -22,6 +22,9 @@ export type ClientMessage =
   | ({ readonly kind: 'inputTaken' } & InputPlace)
   | { readonly kind: 'ended'; readonly exitCode: number };
 
+/** So many pieces of output come at most between a word on the input and its being told: the client keeps what it has no word on. */
+const mostPiecesBetween = 16;
+
 export interface OutputClientOptions {
   readonly streams: ReadonlySet<StreamName>;
   /** Above this it is behind. */
@@ -58,7 +61,7 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
     this.#wake?.();
   }
 
-  /** Tells how much of its input was taken, once it has the output; the last word counts. */
+  /** Tells how much of its input was taken, soon, behind the output that is there; the last word counts. */
   inputTaken(place: InputPlace): void {
     this.#inputPlace = place;
     this.#wake?.();
@@ -99,15 +102,16 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
 
   /** Ends after `ended`. Throws RESOURCE_EXHAUSTED / CLIENT_TOO_SLOW when it was dropped. */
   async *[Symbol.asyncIterator](): AsyncGenerator<ClientMessage> {
-    for (;;) {
+    for (let pieces = 0; ; ) {
+      const place = this.#inputPlace;
+      if (place !== undefined && (this.#queue.length === 0 || pieces >= mostPiecesBetween)) {
+        this.#inputPlace = undefined;
+        pieces = 0;
+        yield { kind: 'inputTaken', ...place };
+        continue;
+      }
       const message = this.#queue.shift();
       if (message === undefined) {
-        const place = this.#inputPlace;
-        this.#inputPlace = undefined;
-        if (place !== undefined) {
-          yield { kind: 'inputTaken', ...place };
-          continue;
-        }
         if (this.#failure !== undefined) throw this.#failure;
         if (this.#closed) return;
         await new Promise<void>((resolve) => {
@@ -117,6 +121,7 @@ export class OutputClient implements AsyncIterable<ClientMessage> {
         continue;
       }
       if (message.kind === 'output') {
+        pieces++;
         this.#queuedBytes -= message.data.length;
         if (this.#queuedBytes <= this.#options.limitBytes / 2) this.#setBehind(false);
       }

@@ -165,6 +165,7 @@ const refused: readonly (readonly [field: string, changes: Changes])[] = [
   ['log.options[tag]', { log: { driver: 'journald', options: { tag: 'a\nb' } } }],
   ['log.options[labels]', { log: { options: { labels: 'a,,b' } } }],
   ['log.options[labels-regex]', { log: { options: { 'labels-regex': '(' } } }],
+  ['log.options[labels-regex]', { log: { options: { 'labels-regex': '(a)\\1' } } }],
   ['log.options[env-regex]', { log: { driver: 'journald', options: { 'env-regex': 'x'.repeat(257) } } }],
   ['log.options[syslog-address]', { log: { driver: 'syslog', options: { 'syslog-address': 'udp://10.0.0.1:514' } } }],
   ['log.options[syslog-facility]', { log: { driver: 'syslog', options: { 'syslog-facility': 'local8' } } }],

@@ -1,0 +1,73 @@
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isErrno } from '@flotilla/linux';
+import { shred } from '../shred.ts';
+import type { MountDescription, Snapshotter } from './snapshotter.ts';
+
+/**
+ * Layers over one another in the kernel: a snapshot is two empty folders. The mount's options are Linux's own defaults, made
+ * explicit only where a host has others:
+ * - `metacopy=off`, `redirect_dir=off`: a file whose owner or mode changed is copied whole, and a folder is not renamed but
+ *   copied by the one who renames it. Otherwise the writable layer would hold files without data and names that mean others, which
+ *   neither another mount nor an image made of it would understand; and the kernel's documentation warns of metacopy with layers
+ *   from others.
+ * - `index=off`: a writable layer may be mounted again when its last mount is not quite gone.
+ * `userxattr` is never given: it is for mounters without CAP_SYS_ADMIN, and makes `user.overlay.*`, which an image may bring, mean
+ * what only `trusted.overlay.*`, which an image may not, means here.
+ */
+export class OverlayfsSnapshotter implements Snapshotter {
+  readonly name = 'overlayfs';
+  readonly stacked = true;
+  readonly #options: readonly string[];
+
+  constructor(parameters = '/sys/module/overlay/parameters') {
+    this.#options = ['metacopy', 'redirect_dir', 'index']
+      .filter((name) => isOn(join(parameters, name)))
+      .map((name) => `${name}=off`);
+  }
+
+  async beginLayer(folder: string): Promise<string> {
+    const directory = join(folder, 'fs');
+    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    chmodSync(directory, 0o755);
+    return directory;
+  }
+
+  async finishLayer(): Promise<void> {}
+
+  makeSnapshot(folder: string, [top]: readonly string[]): void {
+    mkdirSync(join(folder, 'work'), { recursive: true, mode: 0o700 });
+    const upper = join(folder, 'fs');
+    mkdirSync(upper, { mode: 0o755 });
+    // The root of an overlay looks as its upper directory does.
+    const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
+    if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
+    chmodSync(upper, mode & 0o7777);
+  }
+
+  mounts(folder: string, layers: readonly string[]): MountDescription[] {
+    const upper = join(folder, 'fs');
+    if (layers.length === 0) return [bindOf(upper)];
+    const options = [`lowerdir=${layers.join(':')}`, `upperdir=${upper}`, `workdir=${join(folder, 'work')}`];
+    return [{ type: 'overlay', source: 'overlay', options: [...options, ...this.#options] }];
+  }
+
+  remove(folder: string): Promise<void> {
+    return shred(folder);
+  }
+}
+
+/** A folder as a root. */
+export function bindOf(folder: string): MountDescription {
+  return { type: 'bind', source: folder, options: ['rbind', 'rw'] };
+}
+
+/** A module's parameter; one that the kernel does not know is off. */
+function isOn(path: string): boolean {
+  try {
+    return readFileSync(path, 'utf8').startsWith('Y');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
