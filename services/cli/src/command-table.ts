@@ -109,6 +109,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/port.ts')).portCommand(),
   },
   {
+    name: 'cp',
+    description: 'Copy files into a container or out of it',
+    load: async () => (await import('./commands/cp.ts')).cpCommand(),
+  },
+  {
     name: 'diff',
     description: 'Show what a container changed in its files',
     load: async () => (await import('./commands/diff.ts')).diffCommand(),

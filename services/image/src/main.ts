@@ -24,10 +24,12 @@ import { registrySettings } from './registry/registry-settings.ts';
 import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
 import { snapshotTreeService } from './server/snapshot-tree-service.ts';
+import { treeCopyService } from './server/tree-copy-service.ts';
 import { usageService } from './server/usage-service.ts';
 import { volumeService } from './server/volume-service.ts';
 import { ImageStore } from './store/image-store.ts';
 import { migrations } from './store/schema.ts';
+import { TreeCopier } from './tree-copy/tree-copier.ts';
 import { defaultUnpackLimits } from './unpack/limits.ts';
 
 process.umask(0o077);
@@ -81,6 +83,7 @@ const implementations = [
   snapshotService({ images, snapshots, volumes, snapshotter: { name: snapshotter.name, because } }),
   usageService({ images, content, layers, snapshots }, volumes),
   snapshotTreeService({ images, trees, committer }),
+  treeCopyService(new TreeCopier(root, snapshots)),
 ];
 stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations, service: 'image', log }));
 log.info({ root, images: images.list().length }, 'ready');

@@ -17,11 +17,13 @@ import { LauncherClient } from './adapters/launcher-client.ts';
 import { NetworkClient } from './adapters/network-client.ts';
 import { ShimClients } from './adapters/shim-clients.ts';
 import { SnapshotTreeClient } from './adapters/snapshot-tree-client.ts';
+import { TreeClient } from './adapters/tree-client.ts';
 import { configSchema } from './config.ts';
 import type { Engine } from './domain/engine.ts';
 import { ExitFiles } from './domain/exit-files.ts';
 import { HealthMonitor } from './domain/health/health-monitor.ts';
 import { KeyedQueue } from './domain/keyed-queue.ts';
+import { OpenArchives } from './domain/open-archives.ts';
 import { OpenAttachments } from './domain/open-attachments.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { restartPending } from './domain/restart-pending.ts';
@@ -98,6 +100,7 @@ const engine: Engine = {
   queue: new KeyedQueue(),
   waiters: new TaskWaiters(),
   attachments: new OpenAttachments(),
+  archives: new OpenArchives(),
   log,
   leftovers: new Set(),
   strays: new Set(),
@@ -122,8 +125,9 @@ publisher.start();
 const layers = (containerId: string) => images.layers(containerId);
 const observer = new KernelObserver(cgroupsPath);
 const trees = stack.use(new SnapshotTreeClient(address('image'), deadlineMs));
+const copies = stack.use(new TreeClient(address('image'), deadlineMs));
 const implementations = [
-  containerService({ engine, layers, observer, trees }),
+  containerService({ engine, layers, observer, trees, copies }),
   execService(engine),
   supervisorService(engine),
 ];

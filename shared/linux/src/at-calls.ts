@@ -100,6 +100,13 @@ export function makeDevice(major: number, minor: number): bigint {
   return (low & 0xffn) | ((high & 0xfffn) << 8n) | ((low & ~0xffn) << 12n) | ((high & ~0xfffn) << 32n);
 }
 
+/** major(3) and minor(3): the inverse of {@link makeDevice}. */
+export function splitDevice(device: bigint): [major: number, minor: number] {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+  const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn & 0xffffffffn);
+  return [Number(major), Number(minor)];
+}
+
 /** fchownat(2) that does not follow a link; -1 leaves an id as it is. */
 export function fchownat(dirfd: number, path: string, uid: number, gid: number): void {
   check(cFchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW), 'fchownat', path);

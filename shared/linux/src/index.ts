@@ -20,6 +20,7 @@ export * from './pidfd.ts';
 export * from './poll-handle.ts';
 export * from './prctl.ts';
 export * from './process.ts';
+export * from './remove-tree.ts';
 export * from './signals.ts';
 export * from './sockets.ts';
 export * from './spawn.ts';

@@ -27,6 +27,20 @@ export interface OverlayRequest {
   readonly options?: readonly string[];
 }
 
+/** An overlay from the options that mount(2) takes. */
+export function parseOverlay(data: readonly string[]): OverlayRequest {
+  const options = new Map(data.map((option) => [option.split('=', 1)[0]!, option]));
+  const take = (key: string) => {
+    const value = options.get(key)?.slice(key.length + 1);
+    options.delete(key);
+    return value;
+  };
+  const lower = take('lowerdir')?.split(':') ?? [];
+  const [path, work] = [take('upperdir'), take('workdir')];
+  const upper = path === undefined || work === undefined ? {} : { upper: { path, work } };
+  return { lower, ...upper, options: [...options.values()] };
+}
+
 /**
  * How an overlay is told to the kernel: `plain` names whole paths in one page, `relative` names the layers from their common
  * folder and the others by descriptor, `each` hands over one layer at a time (`lowerdir+`, Linux 6.7).

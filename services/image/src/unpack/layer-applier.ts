@@ -15,6 +15,7 @@ import {
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   readXattrsAt,
+  removeAt,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -27,7 +28,6 @@ import {
 import { removeIdleWhiteouts } from './idle-whiteouts.ts';
 import { components, type LayerEntry } from './layer-entry.ts';
 import { entryRefused } from './layer-error.ts';
-import { removeAt } from './remove-tree.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY } = constants;
 const inRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
@@ -286,7 +286,7 @@ export class LayerApplier {
 }
 
 /** Makes something where an earlier entry may stand. */
-function replacing<T>(parent: number, name: string, make: () => T): T {
+export function replacing<T>(parent: number, name: string, make: () => T): T {
   try {
     return make();
   } catch (error) {
@@ -315,7 +315,7 @@ function linkRefused(error: unknown, entry: LayerEntry): unknown {
 }
 
 /** Attributes that an image may bring: its own, file capabilities and access lists; never overlayfs's. */
-function isAllowed(attribute: string): boolean {
+export function isAllowed(attribute: string): boolean {
   return (
     attribute.startsWith('user.') || attribute === 'security.capability' || attribute.startsWith('system.posix_acl_')
   );

@@ -3,11 +3,11 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { FlotillaError, invalidField } from '@flotilla/errors';
-import { isErrno } from '@flotilla/linux';
+import { findProcess, isErrno } from '@flotilla/linux';
 import type { Spec } from '@flotilla/oci';
 import { type LogSettings, TaskOptions } from '@flotilla/proto/flotilla/launcher/v1/launcher';
 import type { TaskLog } from '../domain/log-settings.ts';
-import type { Bundle, ExitRecord, Files, TaskTruth } from '../domain/ports.ts';
+import type { Bundle, ExitRecord, Files, InitProcess, TaskTruth } from '../domain/ports.ts';
 import { hasLogFile, type LogOptions } from '../domain/validation/log-options.ts';
 import { type DeviceSet, type DeviceWish, readAllDevices, readDevices } from './host-devices.ts';
 import { isInitAlive, isShimAlive, readShimFile } from './process-identity.ts';
@@ -151,6 +151,13 @@ export class ContainerFiles implements Files {
     // It may have been written between the two looks.
     const late = this.findExit(containerId, run);
     return late === undefined ? { kind: 'gone' } : { kind: 'exited', exit: late };
+  }
+
+  findInit(containerId: string): InitProcess | undefined {
+    const file = readShimFile(this.shimDir(containerId));
+    if (file === undefined || !isInitAlive(file)) return undefined;
+    const startTime = file.initStartTime ?? findProcess(file.initPid)?.startTime;
+    return startTime === undefined ? undefined : { pid: file.initPid, startTime };
   }
 
   hasShim(containerId: string): boolean {

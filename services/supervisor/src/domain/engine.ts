@@ -1,6 +1,7 @@
 import type { ContainerRecord } from './container.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
+import type { OpenArchives } from './open-archives.ts';
 import type { OpenAttachments } from './open-attachments.ts';
 import type { Files, Images, Launcher, Log, Networks, Repository, Shims } from './ports.ts';
 import type { RestartTimers } from './restart-timers.ts';
@@ -20,6 +21,7 @@ export interface Engine {
   readonly queue: KeyedQueue;
   readonly waiters: TaskWaiters;
   readonly attachments: OpenAttachments;
+  readonly archives: OpenArchives;
   readonly log: Log;
   /** Containers whose last run is over, but whose shim and sandbox have not been taken down. */
   readonly leftovers: Set<string>;

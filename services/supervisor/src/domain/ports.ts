@@ -81,6 +81,47 @@ export interface Images {
   readFile(file: SnapshotFile): Promise<Uint8Array | undefined>;
 }
 
+/** What a container sees, and how one comes to it. */
+export interface ContainerTree {
+  readonly key: string;
+  /** Its init, once and for all; undefined when it does not run. */
+  readonly process: InitProcess | undefined;
+  /** What is mounted when it does not run, outermost first. */
+  readonly mounts: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
+  readonly readOnly: boolean;
+}
+
+export interface InitProcess {
+  readonly pid: number;
+  /** Clock ticks after boot. */
+  readonly startTime: number;
+}
+
+/** What a path is, as Docker tells it. */
+export interface PathStat {
+  readonly name: string;
+  readonly sizeBytes: bigint;
+  /** Type and permissions. */
+  readonly mode: number;
+  readonly modifiedUnixNano: bigint;
+  readonly linkTarget: string;
+}
+
+/** Where and how to unpack. */
+export interface TreeWish {
+  readonly path: string;
+  readonly noOverwriteDirNonDir: boolean;
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/** Copies files: the image service. */
+export interface Trees {
+  stat(tree: ContainerTree, path: string, signal: AbortSignal): Promise<PathStat>;
+  /** What it is, then the tar. */
+  read(tree: ContainerTree, path: string, signal: AbortSignal): AsyncIterable<PathStat | Uint8Array>;
+  write(tree: ContainerTree, wish: TreeWish, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+}
+
 export interface SnapshotFile {
   readonly containerId: string;
   readonly imageId: string;
@@ -251,6 +292,8 @@ export interface Files {
   watchProcess(pid: number, onEnd: () => void): Disposable | undefined;
   /** What a run has come to. */
   probe(containerId: string, run: number): TaskTruth;
+  /** A container's init; undefined when it has ended. */
+  findInit(containerId: string): InitProcess | undefined;
   /** How a run ended, if that has been written down. */
   findExit(containerId: string, run: number): ExitRecord | undefined;
   /** A shim has made a container in the folder of this one: of whatever run. */

@@ -59,6 +59,7 @@ export async function removeQueued(engine: Engine, containerId: string, removeVo
     record.state === 'removing' ? record : moveTo(record, 'removing', { removeVolumes: removeVolumes, error: '' });
   if (record !== removing) repository.save({ container: removing });
   try {
+    await engine.archives.end(containerId, 0);
     await takeDown(engine, containerId);
     await removeParts(engine, removing);
   } catch (error) {

@@ -22,6 +22,8 @@ import { whileFlushing } from './while-flushing.ts';
 const staleAttempts = 20;
 const stalePauseMs = 100;
 const startAttempts = 3;
+/** A copy of files that is under way may take so long to end. */
+const archivesMs = 5_000;
 
 export interface StartResult {
   readonly changed: boolean;
@@ -58,6 +60,8 @@ export async function startQueued(
   const before = mustGet(engine, containerId);
   if (before.state === 'running') return { changed: false, run: before.run };
   checkTransition(before.state, 'starting', containerId);
+  // They hold a mount of the root, of which there must be no second one.
+  await engine.archives.end(containerId, archivesMs);
   // A launch that was given up may have been done after all, by a launcher that came back.
   if (engine.files.hasShim(containerId)) engine.leftovers.add(containerId);
   await takeDown(engine, containerId);

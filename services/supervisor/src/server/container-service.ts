@@ -17,6 +17,7 @@ import { listChanges } from '../domain/list-changes.ts';
 import { listProcesses } from '../domain/list-processes.ts';
 import type { Observer } from '../domain/observation.ts';
 import { pauseContainer, unpauseContainer } from '../domain/pause-container.ts';
+import type { Trees } from '../domain/ports.ts';
 import { pruneContainers } from '../domain/prune-containers.ts';
 import { removeContainer } from '../domain/remove-container.ts';
 import { renameContainer } from '../domain/rename-container.ts';
@@ -29,6 +30,7 @@ import { stopContainer } from '../domain/stop-container.ts';
 import { updateContainer } from '../domain/update-container.ts';
 import { logDriverOf } from '../domain/validation/log-options.ts';
 import { type WaitFor, waitContainer } from '../domain/wait-container.ts';
+import { copyMethods } from './copy-files.ts';
 import { selectContainers } from './list-containers.ts';
 import { streamLogs } from './stream-logs.ts';
 import { streamStats } from './stream-stats.ts';
@@ -40,15 +42,17 @@ export interface ContainerServiceOptions {
   readonly layers: (containerId: string) => Promise<{ layerPaths: readonly string[]; upperPath: string }>;
   readonly observer: Observer;
   readonly trees: SnapshotTrees;
+  readonly copies: Trees;
 }
 
 /** ContainerService: decode, call, encode. The rules are in domain/. */
-export function containerService({ engine, layers, observer, trees }: ContainerServiceOptions): Implementation {
+export function containerService({ engine, layers, observer, trees, copies }: ContainerServiceOptions): Implementation {
   const { repository, files, shims } = engine;
   const logPathOf = ({ containerId, config }: ContainerRecord) => files.logPath(containerId, logDriverOf(config.log));
   const freezes = new CommitFreezes(engine);
   const sampler = new StatsSampler(engine, observer);
   return implement(ContainerServiceService, {
+    ...copyMethods({ ...engine, trees: copies }),
     createContainer: async (request) => {
       const { config, name, idempotencyKey } = request;
       if (config === undefined) throw invalidField('config', 'given');

@@ -4,6 +4,7 @@ import { openDatabase } from '@flotilla/store';
 import type { ContainerEvent, ContainerRecord } from '../domain/container.ts';
 import type { Engine } from '../domain/engine.ts';
 import { KeyedQueue } from '../domain/keyed-queue.ts';
+import { OpenArchives } from '../domain/open-archives.ts';
 import { OpenAttachments } from '../domain/open-attachments.ts';
 import type { Bundle, ExitRecord, TaskTruth } from '../domain/ports.ts';
 import { restartPending } from '../domain/restart-pending.ts';
@@ -87,6 +88,7 @@ export class FakeWorld {
       queue: new KeyedQueue(),
       waiters: new TaskWaiters(),
       attachments: new OpenAttachments(),
+      archives: new OpenArchives(),
       log: this.log,
       leftovers: new Set(),
       strays: new Set(),
@@ -267,6 +269,7 @@ export class FakeWorld {
         if (task.exit !== undefined) return { kind: 'exited', exit: task.exit };
         return { kind: 'alive', shimPid: task.shimLives ? 100 : 0, initPid: 200 };
       },
+      findInit: (containerId) => (this.tasks.has(containerId) ? { pid: 200, startTime: 1 } : undefined),
       findExit: (containerId, run) => {
         const exit = this.tasks.get(containerId)?.exit;
         return exit?.run === run ? exit : undefined;

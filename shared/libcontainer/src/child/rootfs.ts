@@ -15,8 +15,8 @@ import {
   mount,
   mountOverlay,
   O_PATH,
-  type OverlayRequest,
   openTree,
+  parseOverlay,
   pivotRoot,
   setMountAttributes,
   umount,
@@ -71,21 +71,9 @@ function mustBeWritable(target: string): void {
 /** mount(2) takes a page of options; more layers than that are named in other ways. */
 function mountWithin(target: string, { type, source, data }: MountPlan, flags: number): void {
   const text = data.join(',');
-  if (type === 'overlay' && Buffer.byteLength(text) > mostDataBytes) mountOverlay(target, overlayOf(data), { flags });
+  if (type === 'overlay' && Buffer.byteLength(text) > mostDataBytes)
+    mountOverlay(target, parseOverlay(data), { flags });
   else mount({ source, target, type, flags, data: text });
-}
-
-function overlayOf(data: readonly string[]): OverlayRequest {
-  const options = new Map(data.map((option) => [option.split('=', 1)[0]!, option]));
-  const take = (key: string) => {
-    const value = options.get(key)?.slice(key.length + 1);
-    options.delete(key);
-    return value;
-  };
-  const lower = take('lowerdir')?.split(':') ?? [];
-  const [path, work] = [take('upperdir'), take('workdir')];
-  const upper = path === undefined || work === undefined ? {} : { upper: { path, work } };
-  return { lower, ...upper, options: [...options.values()] };
 }
 
 /** The container's root by descriptor. */

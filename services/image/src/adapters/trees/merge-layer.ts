@@ -3,6 +3,7 @@ import {
   isErrno,
   openat,
   readXattrsAt,
+  removeAt,
   removexattrAt,
   renameat,
   S_IFCHR,
@@ -12,7 +13,6 @@ import {
   unlinkat,
   utimensat,
 } from '@flotilla/linux';
-import { removeAt } from '../../unpack/remove-tree.ts';
 import { type Checkpoint, copyAttributes } from './copy-tree.ts';
 
 const directory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;

@@ -1,5 +1,7 @@
 import { closeSync, constants, readdirSync } from 'node:fs';
-import { isErrno, openat, unlinkat } from '@flotilla/linux';
+import { openat } from './at-calls.ts';
+import { unlinkat } from './file-attributes.ts';
+import { isErrno } from './syscall-error.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_DIRECTORY } = constants;
 
