@@ -183,9 +183,10 @@ test('volumes are filled from the image once, kept while used, and anonymous one
 }, async () => {
   const [image] = await load(at('docker.tar'));
   for (const key of ['v1', 'v2']) await snapshots.prepareSnapshot({ key, imageId: image!.imageId });
+  const plain = { driver: '', options: {}, labels: {}, inherited: false };
   const wish = [
-    { name: 'named', target: '/data', noCopy: false },
-    { name: '', target: '/data', noCopy: true },
+    { ...plain, name: 'named', target: '/data', noCopy: false },
+    { ...plain, name: '', target: '/data', noCopy: true },
   ];
   const { volumes: first } = await snapshots.prepareVolumes({ key: 'v1', volumes: wish });
   assert.deepEqual((await snapshots.prepareVolumes({ key: 'v1', volumes: wish })).volumes, first, 'idempotent by key');
@@ -198,7 +199,7 @@ test('volumes are filled from the image once, kept while used, and anonymous one
   await assert.rejects(volumes.removeVolume({ name: 'named', force: false }), { reason: 'VOLUME_IN_USE' });
   for (const key of ['v1', 'v2']) await snapshots.releaseVolumes({ key, removeAnonymous: true });
   assert.deepEqual(
-    (await volumes.listVolumes({ names: [], labels: [] })).volumes.map(({ name }) => name),
+    (await volumes.listVolumes({ names: [], labels: [], drivers: [] })).volumes.map(({ name }) => name),
     ['named'],
   );
   await volumes.removeVolume({ name: 'named', force: false });
