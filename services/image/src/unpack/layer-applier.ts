@@ -200,8 +200,6 @@ export class LayerApplier {
     if (name.startsWith('.wh..wh.')) return; // What aufs kept for itself.
     const hidden = name.slice(whiteout.length);
     if (hidden === '' || hidden === '.' || hidden === '..') throw entryRefused(entry.name, 'hides no name');
-    // In a directory that no other layer has, overlayfs lists a whiteout, as a name without a file.
-    if (!this.#isBelow([...entry.path.slice(0, -1), hidden].join('/'))) return;
     try {
       mknodat(parent, hidden, S_IFCHR | 0o600);
       this.#whiteouts.push([...entry.path.slice(0, -1), hidden].join('/'));
@@ -210,19 +208,6 @@ export class LayerApplier {
       // A whiteout hides what is below, not what this layer has itself (OCI image-spec, layer.md, Whiteouts).
       if (isDirectory(parent, hidden)) setxattrAt(parent, hidden, 'trusted.overlay.opaque', yes);
     }
-  }
-
-  /** Whether a layer below has something of that name, be it hidden by another. */
-  #isBelow(path: string): boolean {
-    return this.#below.some((root) => {
-      try {
-        closeSync(openat2(root, path, { flags: O_PATH | O_NOFOLLOW, resolve: inRoot }));
-        return true;
-      } catch (error) {
-        // What cannot be looked at for another reason may be there.
-        return !isErrno(error, 'ENOENT');
-      }
-    });
   }
 
   #setAttributes(parent: number, name: string, entry: LayerEntry): void {
