@@ -5,6 +5,7 @@ import { captain } from '../harness/registry.ts';
 import type { SampleImage } from './sample-images.ts';
 
 const snapshotService = 'flotilla.image.v1.SnapshotService';
+const treeService = 'flotilla.image.v1.SnapshotTreeService';
 const chunkBytes = 1 << 20;
 
 /** What there must be of an owner's images. */
@@ -31,8 +32,21 @@ export interface OwnImage extends SampleImage {
   readonly remote: string;
 }
 
-export const kinds = ['pull', 'load', 'remove', 'retag', 'prune', 'prune dangling', 'use', 'leave'] as const;
+export const kinds = ['pull', 'load', 'remove', 'retag', 'prune', 'prune dangling', 'use', 'leave', 'commit'] as const;
 type Kind = (typeof kinds)[number];
+/** What takes long, and what makes something for others, more often. */
+const weights: Readonly<Record<Kind, number>> = {
+  pull: 5,
+  load: 4,
+  commit: 4,
+  use: 3,
+  retag: 2,
+  remove: 2,
+  leave: 1,
+  prune: 1,
+  'prune dangling': 1,
+};
+const choices = kinds.flatMap((kind) => Array.from({ length: weights[kind] }, () => kind));
 
 /**
  * One who works with images of its own, of which it alone takes names away; their layers and blobs are others', too. What was
@@ -44,12 +58,21 @@ export class ImageOwner {
   readonly counts = new Map<Kind, number>();
   readonly violations: string[] = [];
   readonly #random: Random;
+  readonly #write: (key: string, content: string) => void;
+  #made = 0;
   #state: State = { present: new Set(), references: new Map(), snapshots: new Map() };
   /** Under way when the service was killed. */
   #pending: { readonly name: string; readonly after: State } | undefined;
 
-  constructor(name: string, images: readonly OwnImage[], random: Random) {
+  /** `write` does what a container would: puts a file into a snapshot. */
+  constructor(
+    name: string,
+    images: readonly OwnImage[],
+    random: Random,
+    write: (key: string, content: string) => void,
+  ) {
     this.name = name;
+    this.#write = write;
     this.images = images;
     this.#random = random;
   }
@@ -57,7 +80,7 @@ export class ImageOwner {
   /** One thing after the other, until the service is killed. */
   async work(client: GrpcClient, killed: AbortSignal): Promise<void> {
     while (!killed.aborted) {
-      const kind = this.#random.pick(kinds);
+      const kind = this.#random.pick(choices);
       const step = this.#plan(kind);
       if (step === undefined) continue;
       try {
@@ -77,9 +100,10 @@ export class ImageOwner {
   async check(client: GrpcClient): Promise<void> {
     const found = await this.#find(client);
     const outcomes = [this.#state, ...(this.#pending === undefined ? [] : [this.#pending.after])];
-    const text = describe(found);
-    if (!outcomes.some((outcome) => describe(outcome) === text)) {
-      const allowed = outcomes.map(describe).join(' or ');
+    const known = new Set(this.images.map(({ imageId }) => imageId));
+    const text = describe(found, known);
+    if (!outcomes.some((outcome) => describe(outcome, known) === text)) {
+      const allowed = outcomes.map((outcome) => describe(outcome, known)).join(' or ');
       this.violations.push(`${this.name}: after ${this.#pending?.name ?? 'nothing'}: is ${text}, not ${allowed}`);
     }
     this.#state = found;
@@ -179,6 +203,27 @@ export class ImageOwner {
           client.call(snapshotService, 'RemoveSnapshot', { key }),
         );
       }
+      case 'commit': {
+        if (snapshots.size === 0) return undefined;
+        const [key] = random.pick([...snapshots]);
+        const reference = `${this.name}/committed:1`;
+        // Nobody knows its id before.
+        const made = `made-${++this.#made}`;
+        const after = {
+          snapshots,
+          present: new Set([...present, made]),
+          references: new Map([...references, [reference, made]]),
+        };
+        const request = { key, reference, config: { labels: { owner: this.name } } };
+        const content = random
+          .integer(0, 2 ** 31)
+          .toString()
+          .repeat(random.integer(1, 20_000));
+        return this.#step(kind, key, after, async (client) => {
+          this.#write(key, content);
+          for await (const _ of client.stream(treeService, 'CommitSnapshot', request));
+        });
+      }
     }
   }
 
@@ -210,8 +255,9 @@ function without(ids: ReadonlySet<string>, going: readonly string[]): ReadonlySe
   return new Set([...ids].filter((id) => !going.includes(id)));
 }
 
-function describe({ present, references, snapshots }: State): string {
-  const short = (id: string) => id.slice(7, 15);
+/** Images that were committed are all alike. */
+function describe({ present, references, snapshots }: State, known: ReadonlySet<string>): string {
+  const short = (id: string) => (known.has(id) ? id.slice(7, 15) : 'made');
   const pairs = (map: ReadonlyMap<string, string>) => [...map].map(([name, id]) => `${name}=${short(id)}`).sort();
   return `[${[...present].map(short).sort().join(' ')} | ${pairs(references).join(' ')} | ${pairs(snapshots).join(' ')}]`;
 }

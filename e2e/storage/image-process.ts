@@ -31,7 +31,7 @@ export class ImageProcess implements AsyncDisposable {
   async start(): Promise<void> {
     const { root, run } = this.folders;
     mkdirSync(run, { recursive: true, mode: 0o700 });
-    const env = { ...process.env, FLOTILLA_ROOT: root, FLOTILLA_RUN: run, FLOTILLA_LOG: 'warn' };
+    const env = { ...process.env, FLOTILLA_ROOT: root, FLOTILLA_RUN: run, FLOTILLA_LOG: 'error' };
     const compileCache = join(projectRoot, '.cache/compile');
     const child = spawn(join(projectRoot, 'deploy/bin/node'), [program], {
       stdio: 'inherit',

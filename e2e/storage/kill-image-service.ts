@@ -13,6 +13,8 @@ import { makeImage, makeLayers } from './sample-images.ts';
 export interface KillPlan {
   readonly seed: number;
   readonly kills: number;
+  /** How many work at once. */
+  readonly clients: number;
   /** Told after each kill. */
   readonly onKill?: (number: number, violations: number) => void;
 }
@@ -31,26 +33,27 @@ const digestOf = (data: Buffer) => `sha256:${createHash('sha256').update(data).d
 /** Of the container that is kept. */
 const writtenFile = `file 644 ${digestOf(Buffer.from('x')).slice(7)}`;
 const snapshotService = 'flotilla.image.v1.SnapshotService';
-const ownerCount = 3;
-const imagesEach = 3;
+const imagesEach = 2;
 const layerCount = 6;
-const longestMs = 400;
+/** Calls that are answered before a kill, at most. */
+const mostAnswers = 4;
+const longestRoundMs = 10_000;
 const settleEvery = 8;
 
 /**
- * Kills the image service again and again while clients pull, load, name, use, remove and prune images that share layers. After
+ * Kills the image service again and again while clients pull, load, name, use, commit, remove and prune images that share layers. After
  * each kill: every blob is what its name says, all that was answered is there, of the rest all or nothing, and roots are right. Every
  * few kills: after a prune nothing is left but what is referred to.
  */
-export async function killImageService({ seed, kills, onKill = () => {} }: KillPlan): Promise<KillReport> {
+export async function killImageService({ seed, kills, clients, onKill = () => {} }: KillPlan): Promise<KillReport> {
   const random = new Random(seed);
   await using registry = await Registry.start();
   await using service = new ImageProcess();
   const layers = makeLayers(random, layerCount);
   const owners: ImageOwner[] = [];
-  for (let number = 0; number <= ownerCount; number++) {
+  for (let number = 0; number <= clients; number++) {
     // The last one does nothing: what it has must stay.
-    const name = number === ownerCount ? 'keeper' : `owner${number}`;
+    const name = number === clients ? 'keeper' : `owner${number}`;
     const images: OwnImage[] = [];
     for (let index = 0; index < imagesEach; index++) {
       const chosen = layers.filter(() => random.next() < 0.6);
@@ -59,13 +62,15 @@ export async function killImageService({ seed, kills, onKill = () => {} }: KillP
       await registry.push(own.archive(path), path);
       images.push({ ...own, name: path, archiveBytes: own.archive(path), remote: `${registry.host}/${path}` });
     }
-    owners.push(new ImageOwner(name, images, new Random(random.integer(0, 2 ** 31))));
+    const write = (key: string, content: string) =>
+      writeFileSync(join(service.folder, 'snapshots', key, 'fs/written'), content);
+    owners.push(new ImageOwner(name, images, new Random(random.integer(0, 2 ** 31)), write));
   }
   const run = new KillRun(service, owners);
   await service.start();
   await run.keep();
   for (let number = 1; number <= kills; number++) {
-    await run.killOnce(random.integer(1, longestMs), random);
+    await run.killOnce(random);
     if (number % settleEvery === 0 || number === kills) await run.settle();
     onKill(number, run.violations.length);
   }
@@ -79,7 +84,8 @@ class KillRun {
   readonly #keeper: ImageOwner;
   readonly #wrong: string[] = [];
   #keptBlobs: readonly string[] = [];
-  #keptLayers = 0;
+  #keptLayers: readonly string[] = [];
+  #pullMs = 0;
   #cut = 0;
   #blobsChecked = 0;
   #rootsChecked = 0;
@@ -97,20 +103,27 @@ class KillRun {
   /** The images of the one that keeps, one of them used by a container that has written something. */
   async keep(): Promise<void> {
     const { client, folder } = this.#service;
+    const startedAt = performance.now();
     for (const { remote } of this.#keeper.images) await this.#keeper.pull(client, remote);
+    this.#pullMs = (performance.now() - startedAt) / this.#keeper.images.length;
     const [image] = this.#keeper.images;
     await client.call(snapshotService, 'PrepareSnapshot', { key: 'keeper-0', image_id: image!.imageId });
     await this.#service.withRoot('keeper-0', (root) => writeFileSync(join(root, 'written'), 'x', { mode: 0o644 }));
     await this.#keeper.adopt(client);
     this.#keptBlobs = [...blobsOf(folder)].sort();
-    this.#keptLayers = contentsOf(folder).layers?.length ?? 0;
+    this.#keptLayers = contentsOf(folder).layers ?? [];
   }
 
-  async killOnce(afterMs: number, random: Random): Promise<void> {
+  /** In the middle of something: after some answers, and then a part of the time that a pull takes here. */
+  async killOnce(random: Random): Promise<void> {
+    const answers = this.#answers() + random.integer(0, mostAnswers);
+    const afterMs = random.next() * this.#pullMs;
     const service = this.#service;
     const killed = new AbortController();
     const { client } = service;
     const working = this.#workers.map((worker) => worker.work(client, killed.signal));
+    const until = Date.now() + longestRoundMs;
+    while (this.#answers() < answers && Date.now() < until) await sleep(5);
     await sleep(afterMs);
     killed.abort();
     await service.kill();
@@ -128,18 +141,17 @@ class KillRun {
 
   /** Nobody works: all of those who did goes, and nothing else. */
   async settle(): Promise<void> {
-    const { client, folder } = this.#service;
+    const { client } = this.#service;
     for (const image of [...this.#workers, this.#keeper].flatMap(({ present }) => present))
       await this.#checkRoot(image);
     for (const worker of this.#workers) await worker.clear(client);
     await this.#checkLeft('after a prune', {
       'content/blobs/sha256': this.#keptBlobs,
       'content/ingest': [],
+      layers: this.#keptLayers,
       snapshots: ['keeper-0'],
       trash: [],
     });
-    const layers = contentsOf(folder).layers ?? [];
-    if (layers.length !== this.#keptLayers) this.#wrong.push(`after a prune there are layers ${layers.join()}`);
     this.#checkBlobs('after a prune');
   }
 
@@ -152,6 +164,10 @@ class KillRun {
     const { images_bytes: bytes } = await client.call('flotilla.image.v1.UsageService', 'GetUsage', {});
     if (bytes !== '0') this.#wrong.push(`at the end images are said to take ${bytes} bytes`);
     await this.#service.kill('SIGTERM');
+  }
+
+  #answers(): number {
+    return this.#workers.reduce((sum, { counts }) => sum + [...counts.values()].reduce((a, b) => a + b, 0), 0);
   }
 
   report(): KillReport {

@@ -13,9 +13,10 @@ const command = new Command('chaos:images')
   .description('Kills the image service under load and checks that nothing is lost, wrong or left. Needs root.')
   .option('--seed <number>', 'repeats what is done, and when', positive, 1 + (Date.now() % 1_000_000))
   .option('--kills <number>', 'how often', positive, 1_000)
+  .option('--clients <number>', 'that work at once', positive, 3)
   .parse();
 
-const { seed, kills } = command.opts<{ seed: number; kills: number }>();
+const { seed, kills, clients } = command.opts<{ seed: number; kills: number; clients: number }>();
 const problem = pullProblem();
 if (problem !== undefined) throw new Error(`cannot be done here: ${problem}`);
 console.log(`seed ${seed}: ${kills} kills`);
@@ -23,6 +24,7 @@ const startedAt = Date.now();
 const report = await killImageService({
   seed,
   kills,
+  clients,
   onKill: (number, violations) => {
     if (number % 50 === 0) console.log(`${number} kills, ${violations} violations`);
   },

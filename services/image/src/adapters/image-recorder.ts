@@ -40,6 +40,10 @@ export class ImageRecorder {
 
   constructor(dependencies: ImageRecorderDependencies) {
     this.#has = dependencies;
+    // An image that was removed while somebody read it goes whole at the end of the last lease.
+    const onUnpinned = () => void (this.#leftByLease && this.collect());
+    dependencies.content.onUnpinned(onUnpinned);
+    dependencies.layers.onUnpinned(onUnpinned);
   }
 
   /** Images, references and events, in one transaction. */
@@ -78,11 +82,6 @@ export class ImageRecorder {
       log.warn({ err }, 'what no image needs could not be removed');
       return { chainIds: [], bytes: 0 };
     }
-  }
-
-  /** At the end of a lease: removes what was kept for it alone. */
-  collectLeased(): void {
-    if (this.#leftByLease) this.collect();
   }
 
   /** The same after work that failed, once it has let go of what it held. */
