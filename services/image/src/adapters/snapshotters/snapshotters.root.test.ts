@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
@@ -33,7 +32,10 @@ import {
   S_IFREG,
   statAt,
 } from '@flotilla/linux';
+import { sha256Digest } from '@flotilla/oci';
+import type { Change } from '../../archive/list-changes.ts';
 import type { ImageRecord } from '../../domain/image.ts';
+import { SnapshotTrees } from '../snapshot-trees.ts';
 import { chooseSnapshotter } from './choose-snapshotter.ts';
 import type { SnapshotterName } from './snapshotter.ts';
 import { mountBtrfs, SnapshotRig } from './testing/snapshot-rig.ts';
@@ -147,6 +149,7 @@ function describeOne(root: number, path: string): string {
   return words.join(' ');
 }
 
+const digestOf = (path: string) => sha256Digest(readFileSync(path));
 const rootOf = (name: string) => join(folder, name);
 
 interface Kind {
@@ -167,7 +170,7 @@ before(() => {
   execFileSync('sh', ['-ec', script], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
   for (const name of ['one', 'two', 'three']) {
     const path = join(folder, `${name}.tar`);
-    tars.push({ path, diffId: `sha256:${createHash('sha256').update(readFileSync(path)).digest('hex')}` });
+    tars.push({ path, diffId: digestOf(path) });
   }
   for (const { root } of kinds) if (!root.startsWith('btrfs')) mkdirSync(rootOf(root));
   if (noBtrfs !== false) return;
@@ -178,6 +181,31 @@ after(() => {
   stack.dispose();
   rmSync(folder, { recursive: true, force: true });
 });
+
+/** What a container does; `etc/hosts` is what the engine made to mount on. */
+const changeScript = `rm gone-file; rm -r opaque; mkdir opaque; echo n > opaque/n; rm -r swap-file; echo file > swap-file
+  rm swap-dir; mkdir swap-dir; echo in > swap-dir/in; echo more >> data/keep; chown 1:2 data/kept; chmod 711 etc
+  mkdir -p new/er; echo x > new/er/x; setfattr -n user.k -v v new/er/x; ln new/er/x new/linked
+  find gone-again data/keep data/kept etc swap-file swap-dir opaque new -exec touch -h -d @1700000000.123456789 {} +
+  touch -h -d @1700000000.123456789 data
+  : > etc/hosts; touch -h -d @1700000000.123456789 etc/hosts etc`;
+const expectedChanges = [
+  'a /new',
+  'a /new/er',
+  'a /new/er/x',
+  'a /new/linked',
+  'a /opaque/n',
+  'a /swap-dir/in',
+  'd /gone-file',
+  'd /opaque/mine',
+  'm /data',
+  'm /data/keep',
+  'm /data/kept',
+  'm /etc',
+  'm /opaque',
+  'm /swap-dir',
+  'm /swap-file',
+];
 
 /** Waits until nothing is left of what was removed. */
 async function settled(root: string): Promise<void> {
@@ -230,6 +258,30 @@ for (const { title, root: name, name: snapshotter, skip } of kinds) {
     await snapshots.prepare('after', image.imageId);
     assert.deepEqual(rig.withMounted('after', describe), expected);
     await snapshots.remove('after');
+    await settled(root);
+  });
+
+  test(`${title}: a layer of what a container changed says all of it`, { skip }, async () => {
+    using rig = new SnapshotRig(root, snapshotter);
+    const { snapshots } = rig;
+    const trees = new SnapshotTrees(snapshots);
+    const { signal } = new AbortController();
+    await snapshots.prepare('author', image.imageId);
+    const wanted = rig.withMounted('author', (path) => {
+      execFileSync('sh', ['-ec', changeScript], { cwd: path });
+      return describe(path).filter((line) => !line.startsWith('./etc/hosts')).slice(1);
+    });
+    const changes: string[] = [];
+    const tell = (some: readonly Change[]) => changes.push(...some.map(({ path, kind }) => `${kind[0]} ${path}`));
+    await trees.changes('author', ['/etc/hosts'], tell, signal);
+    assert.deepEqual(changes.sort(), expectedChanges);
+    const path = join(root, 'captured.tar');
+    await trees.capture({ key: 'author', mountPoints: ['/etc/hosts'], path, maxBytes: 1 << 30 }, signal);
+    const child = await rig.addImage([...tars, { path, diffId: digestOf(path) }]);
+    await snapshots.prepare('reader', child.imageId);
+    assert.deepEqual(rig.withMounted('reader', describe).slice(1), wanted);
+    assert.ok(child.layerSizes.at(-1)! < 100, 'what did not change is not in it');
+    for (const key of ['author', 'reader']) await snapshots.remove(key);
     await settled(root);
   });
 
