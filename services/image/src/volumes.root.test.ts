@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FlotillaError } from '@flotilla/errors';
 import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
 import { VolumeServiceService } from '@flotilla/proto/flotilla/v1/volume';
 import { type Client, connect } from '@flotilla/rpc';
@@ -36,7 +38,21 @@ async function killed(meanwhile: () => void = () => {}): Promise<void> {
   await stop('SIGKILL');
   meanwhile();
   start();
-  await volumes.listVolumes({ names: [], labels: [], drivers: [] });
+  await answers(() => volumes.listVolumes({ names: [], labels: [], drivers: [] }));
+  await answers(() => snapshots.listSnapshots({}));
+}
+
+/** The first call over a connection that was cut may fail. */
+async function answers(call: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await call();
+      return;
+    } catch (error) {
+      if (attempt === 100 || !(error instanceof FlotillaError) || error.code !== 'unavailable') throw error;
+    }
+    await sleep(50);
+  }
 }
 
 before(() => {
