@@ -1,5 +1,5 @@
-import { readFileSync, realpathSync } from 'node:fs';
-import { invalidField } from '@flotilla/errors';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { FlotillaError } from '@flotilla/errors';
 
 /** Where a path is mounted, and how mounts there travel. */
 export interface SourceMount {
@@ -8,16 +8,23 @@ export interface SourceMount {
   readonly isSlave: boolean;
 }
 
-/** INVALID_FIELD where Docker refuses: a shared mount needs a source that is shared, a slave one such or a slave. */
+/**
+ * FAILED_PRECONDITION / SOURCE_NOT_SHARED where Docker refuses: a shared mount needs a source that is shared, a slave one such
+ * or a slave. A source that has gone is the shim's to complain of.
+ */
 export function checkPropagation(source: string, propagation: string, field: string): void {
   const mode = propagation.replace(/^r/, '');
   if (mode !== 'shared' && mode !== 'slave') return;
+  if (!existsSync(source)) return;
   const path = realpathSync(source);
   const { mountPoint, isShared, isSlave } = findMount(readFileSync('/proc/self/mountinfo', 'utf8'), path);
   if (isShared || (mode === 'slave' && isSlave)) return;
   const wanted = mode === 'shared' ? 'shared' : 'shared or slave';
-  const expected = `left out: ${path} is mounted on ${mountPoint}, which is not a ${wanted} mount`;
-  throw invalidField(field, expected, propagation);
+  throw new FlotillaError(
+    'failed_precondition',
+    `${field}: path ${path} is mounted on ${mountPoint} but it is not a ${wanted} mount`,
+    { reason: 'SOURCE_NOT_SHARED', metadata: { field, path, mountPoint, propagation } },
+  );
 }
 
 /** The mount that a path is in, from proc_pid_mountinfo(5); of several on one folder the last. */

@@ -323,7 +323,7 @@ export interface Files {
   listStateDirs(): readonly string[];
   /** INVALID_FIELD when a source of a bind mount is not there (and may not be made). */
   prepareBindSource(path: string, create: boolean, field: string): void;
-  /** INVALID_FIELD unless mounts in a source reach the container, or the container's reach the host. */
+  /** FAILED_PRECONDITION / SOURCE_NOT_SHARED unless mounts in a source reach the container, or the container's reach the host. */
   checkPropagation(source: string, propagation: string, field: string): void;
   /** Nodes and rules of devices. INVALID_FIELD when one is not there. */
   devices(
