@@ -219,6 +219,7 @@ export class FakeWorld {
         taskOf(containerId).state = 'paused';
       },
       resume: async (containerId) => {
+        await this.step('resume');
         const task = taskOf(containerId);
         if (task.state === 'exited')
           throw new FlotillaError('failed_precondition', 'ended', { reason: 'TASK_NOT_RUNNING' });
