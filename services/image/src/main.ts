@@ -14,9 +14,11 @@ import { ImageRemover } from './adapters/image-remover.ts';
 import { LayerStore } from './adapters/layer-store.ts';
 import { SnapshotStore } from './adapters/snapshot-store.ts';
 import { Volumes } from './adapters/volumes.ts';
+import { ImageSaver } from './archive/image-saver.ts';
 import { configSchema } from './config.ts';
 import { BlobDownloads } from './registry/blob-downloads.ts';
 import { ImagePuller } from './registry/image-puller.ts';
+import { ImagePusher } from './registry/image-pusher.ts';
 import { registrySettings } from './registry/registry-settings.ts';
 import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
@@ -54,19 +56,22 @@ const snapshots = new SnapshotStore(root, images, layers);
 const volumes = new Volumes(root, database, publisher, snapshots);
 const recorder = new ImageRecorder({ database, images, content, layers, publisher });
 const loader = new ImageLoader({ content, layers, recorder, architecture, maxBytes: config.loadMaxBytes });
+const settings = registrySettings(config, process.env);
 const puller = new ImagePuller({
   content,
   layers,
   recorder,
   downloads: new BlobDownloads(content),
-  settings: registrySettings(config, process.env),
+  settings,
   host: { os: 'linux', architecture },
 });
+const pusher = new ImagePusher({ content, images, recorder, settings });
+const saver = new ImageSaver({ images, content });
 const remover = new ImageRemover({ database, images, snapshots, recorder, publisher });
 recorder.collect();
 publisher.start();
 const implementations = [
-  imageService({ images, content, loader, puller, remover, architecture }),
+  imageService({ images, content, loader, puller, pusher, saver, remover, architecture }),
   volumeService(volumes),
   snapshotService(images, snapshots, volumes),
 ];
