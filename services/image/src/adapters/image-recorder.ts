@@ -2,7 +2,7 @@ import { hasReason } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
-import { familiarReference, parseReference } from '@flotilla/oci';
+import { canonicalReference, familiarReference, parseReference, type Reference } from '@flotilla/oci';
 import type { Database } from '@flotilla/store';
 import type { ImageRecord } from '../domain/image.ts';
 import type { ImageStore } from '../store/image-store.ts';
@@ -62,6 +62,24 @@ export class ImageRecorder {
           timeUnixNano: nowUnixNano(),
         });
       }
+    });
+  }
+
+  /** An image is in a registry now, where its digest is a name of it. Somebody may have given its tag to another meanwhile. */
+  recordPush(image: ImageRecord, { domain, path, tag }: Reference): void {
+    const { database, images, publisher } = this.#has;
+    const reference = canonicalReference({ domain, path, ...(tag === undefined ? {} : { tag }) });
+    database.transact(() => {
+      if (images.findReference(reference) === image.imageId) {
+        images.tag(canonicalReference({ domain, path, digest: image.manifestDigest }), image.imageId);
+      }
+      publisher.announce({
+        type: 'image',
+        action: 'push',
+        actorId: image.imageId,
+        attributes: { name: familiarReference(parseReference(reference)) },
+        timeUnixNano: nowUnixNano(),
+      });
     });
   }
 

@@ -269,7 +269,9 @@ for (const { title, root: name, name: snapshotter, skip } of kinds) {
     await snapshots.prepare('author', image.imageId);
     const wanted = rig.withMounted('author', (path) => {
       execFileSync('sh', ['-ec', changeScript], { cwd: path });
-      return describe(path).filter((line) => !line.startsWith('./etc/hosts')).slice(1);
+      return describe(path)
+        .filter((line) => !line.startsWith('./etc/hosts'))
+        .slice(1);
     });
     const changes: string[] = [];
     const tell = (some: readonly Change[]) => changes.push(...some.map(({ path, kind }) => `${kind[0]} ${path}`));
