@@ -33,7 +33,7 @@ interface Options {
 }
 
 const notDone = `Not done:
-  pushes and networks of the user's own: PushImage and CreateNetwork are not implemented yet;
+  pushes, and networks of the user's own, which are not implemented yet;
   steps of the clock, which is the whole host's: they need a virtual machine.`;
 
 /** Faults of a disk that this host cannot make are left out, saying so; those that were asked for by name are refused. */
