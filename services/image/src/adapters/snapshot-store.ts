@@ -95,12 +95,14 @@ export class SnapshotStore {
     const fresh = join(this.#folder, `.${key}`);
     if (existsSync(fresh)) this.#discard(`.${key}`);
     const stop = new AbortController();
+    const onAbort = () => stop.abort(signal?.reason);
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
     const ended = Promise.withResolvers<void>();
     this.#making.set(key, { imageId, stop, ended: ended.promise });
     using _layers = this.#layers.pin(chainIds);
     try {
-      const signals = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
-      await this.#snapshotter.makeSnapshot(fresh, this.#layersOf(chainIds), signals);
+      await this.#snapshotter.makeSnapshot(fresh, this.#layersOf(chainIds), stop.signal);
       symlinkSync(imageId, join(fresh, 'image'));
       renameSync(fresh, join(this.#folder, key));
       this.#keys.set(key, imageId);
@@ -108,6 +110,7 @@ export class SnapshotStore {
       if (existsSync(fresh)) this.#discard(`.${key}`);
       throw error;
     } finally {
+      signal?.removeEventListener('abort', onAbort);
       this.#making.delete(key);
       ended.resolve();
     }

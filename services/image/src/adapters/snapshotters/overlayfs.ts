@@ -1,9 +1,11 @@
 import { chmodSync, closeSync, constants, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isErrno, statAt } from '@flotilla/linux';
+import { AT_FDCWD, fchmodat, fchownat, isErrno, readXattrsAt, setxattrAt, statAt, utimensat } from '@flotilla/linux';
 import { shred } from '../shred.ts';
-import { copyAttributes } from '../trees/copy-tree.ts';
+import { isCopied } from '../trees/copy-tree.ts';
 import type { MountDescription, Snapshotter } from './snapshotter.ts';
+
+const mostKnown = 512;
 
 /**
  * Layers over one another in the kernel: a snapshot is two empty folders. The mount's options are Linux's own defaults, made
@@ -20,6 +22,8 @@ export class OverlayfsSnapshotter implements Snapshotter {
   readonly name = 'overlayfs';
   readonly stacked = true;
   readonly #options: readonly string[];
+  /** By layer. */
+  readonly #looksOf = new Map<string, (folder: string) => void>();
 
   constructor(parameters = '/sys/module/overlay/parameters') {
     this.#options = ['metacopy', 'redirect_dir', 'index']
@@ -41,7 +45,17 @@ export class OverlayfsSnapshotter implements Snapshotter {
     const upper = join(folder, 'fs');
     mkdirSync(upper, { mode: 0o755 });
     if (top === undefined) chmodSync(upper, 0o755);
-    else copyFolderAttributes(top, upper); // the root of an overlay looks as its upper directory does
+    else this.#looks(top)(upper); // the root of an overlay looks as its upper directory does
+  }
+
+  /** Gives another folder the looks of a layer's, which never change: every start waits for this. */
+  #looks(top: string): (folder: string) => void {
+    const known = this.#looksOf.get(top);
+    if (known !== undefined) return known;
+    const looks = looksOf(top);
+    if (this.#looksOf.size === mostKnown) this.#looksOf.clear();
+    this.#looksOf.set(top, looks);
+    return looks;
   }
 
   mounts(folder: string, layers: readonly string[]): MountDescription[] {
@@ -56,17 +70,28 @@ export class OverlayfsSnapshotter implements Snapshotter {
   }
 }
 
-function copyFolderAttributes(from: string, to: string): void {
-  const fromFd = openSync(from, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    const toFd = openSync(to, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      copyAttributes(fromFd, '.', toFd, '.', statAt(fromFd, ''));
-    } finally {
-      closeSync(toFd);
+/** Only what differs from a new folder is set: each change is one more for the journal. */
+function looksOf(top: string): (folder: string) => void {
+  const { uid, gid, mode, modifiedUnixNano } = statAt(AT_FDCWD, top);
+  const xattrs = within(top, (fd) => [...readXattrsAt(fd, '.')].filter(([name]) => isCopied(name)));
+  return (folder) => {
+    if (uid !== 0 || gid !== 0) fchownat(AT_FDCWD, folder, uid, gid);
+    if (xattrs.length > 0) {
+      within(folder, (fd) => {
+        for (const [name, value] of xattrs) setxattrAt(fd, '.', name, value);
+      });
     }
+    fchmodat(AT_FDCWD, folder, mode & 0o7777);
+    utimensat(AT_FDCWD, folder, modifiedUnixNano);
+  };
+}
+
+function within<T>(folder: string, work: (fd: number) => T): T {
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    return work(fd);
   } finally {
-    closeSync(fromFd);
+    closeSync(fd);
   }
 }
 

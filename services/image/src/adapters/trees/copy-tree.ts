@@ -111,16 +111,19 @@ function withBoth(from: number, to: number, name: string, flags: number, work: (
 /** Gives a name what another has: owner, mode, attributes and time; attributes that the other has not are taken away. */
 export function copyAttributes(from: number, source: string, to: number, target: string, status: FileStatus): void {
   fchownat(to, target, status.uid, status.gid);
-  const wanted = new Map([...readXattrsAt(from, source)].filter(([attribute]) => !isOverlay(attribute)));
+  const wanted = new Map([...readXattrsAt(from, source)].filter(([attribute]) => isCopied(attribute)));
   for (const attribute of readXattrsAt(to, target).keys()) {
-    if (!wanted.has(attribute) && !isLabel(attribute)) removexattrAt(to, target, attribute);
+    if (!wanted.has(attribute) && attribute !== hostLabel) removexattrAt(to, target, attribute);
   }
-  for (const [attribute, value] of wanted) if (!isLabel(attribute)) setxattrAt(to, target, attribute, value);
+  for (const [attribute, value] of wanted) setxattrAt(to, target, attribute, value);
   if ((status.mode & S_IFMT) !== S_IFLNK) fchmodat(to, target, status.mode & 0o7777);
   if (target === '.') futimens(to, status.modifiedUnixNano);
   else utimensat(to, target, status.modifiedUnixNano);
 }
 
-const isOverlay = (attribute: string) => attribute.startsWith('trusted.overlay.');
-/** The host's own, given to every new file. */
-const isLabel = (attribute: string) => attribute === 'security.selinux';
+/** Whether an attribute goes with a copy: not overlayfs's own, and not the host's label, which every new file is given. */
+export function isCopied(attribute: string): boolean {
+  return !attribute.startsWith('trusted.overlay.') && attribute !== hostLabel;
+}
+
+const hostLabel = 'security.selinux';
