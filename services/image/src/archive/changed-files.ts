@@ -1,7 +1,7 @@
 import { type FileStatus, readXattrsAt, S_IFCHR, S_IFMT, S_IFREG } from '@flotilla/linux';
 import { type BytePath, forSyscall, join, toBytePath } from './byte-path.ts';
+import type { ChangedFile } from './changed-file.ts';
 import { changedRoots } from './changed-roots.ts';
-import type { FoundFile } from './file-entries.ts';
 import { findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
 
 /** Open folders: a container's writable layer, what it sees, and its image. They are read, and stay open. */
@@ -13,25 +13,6 @@ export interface ChangedTree {
   /** The upper folder is the whole root that the container sees, not only what it changed. */
   readonly whole?: boolean;
 }
-
-/** What the writable layer says of a path. */
-export type ChangedFile =
-  /** The image has it, the container has not. */
-  | { readonly kind: 'deleted'; readonly path: BytePath }
-  /** It is in the writable layer; `before` is what the image has in its place. Folders come before what is in them. */
-  | ({
-      readonly kind: 'present';
-      readonly before: FileStatus | undefined;
-      readonly beforeIn: number | undefined;
-    } & FoundFile)
-  /** A folder in which nothing of the image is seen: `hidden` are the names that are only there. */
-  | {
-      readonly kind: 'replaced';
-      readonly path: BytePath;
-      readonly hidden: readonly BytePath[];
-      /** A folder above it is replaced, too. */
-      readonly within: boolean;
-    };
 
 interface Place {
   readonly path: BytePath;

@@ -1,6 +1,6 @@
 import { type FileStatus, readXattrsAt, S_IFDIR, S_IFMT } from '@flotilla/linux';
 import { type BytePath, forSyscall, join } from './byte-path.ts';
-import type { ChangedFile } from './changed-files.ts';
+import type { ChangedFile } from './changed-file.ts';
 import { findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
 
 /** A folder of a container, and the image's of that path if there is one. */

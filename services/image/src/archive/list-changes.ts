@@ -1,6 +1,7 @@
 import { type FileStatus, readXattrsAt, S_IFDIR, S_IFMT } from '@flotilla/linux';
 import { type BytePath, forPeople, forSyscall, join } from './byte-path.ts';
-import { type ChangedFile, type ChangedTree, changedFiles } from './changed-files.ts';
+import type { ChangedFile } from './changed-file.ts';
+import { type ChangedTree, changedFiles } from './changed-files.ts';
 import { isFolder } from './open-folder.ts';
 
 /** How a path differs from the image. */
