@@ -178,7 +178,7 @@ test('an export that nobody reads to its end leaves nothing, and another is whol
   let bytes = 0;
   for await (const { chunk } of trees.exportSnapshot({ key })) bytes += chunk.length;
   assert.ok(bytes > 6_000_000 && bytes % 512 === 0);
-  for (let i = 0; descriptors() > before && i < 200; i++) await sleep(20);
+  for (let i = 0; descriptors() > before && i < 500; i++) await sleep(20);
   assert.ok(descriptors() <= before, `${descriptors()} open files, ${before} before`);
 });
 
@@ -186,7 +186,7 @@ test('killed in the middle of a commit, the service has all of the image afterwa
   skip,
 }, async () => {
   let [whole, nothing] = [0, 0];
-  for (const delay of [2, 30, 100, 250, 500, Number.POSITIVE_INFINITY]) {
+  for (const delay of [2, 60, 250, Number.POSITIVE_INFINITY]) {
     const committing = commit('killed:1').then(
       () => true,
       (error) => (hasReason(error, 'SERVICE_UNAVAILABLE') ? false : Promise.reject(error)),
