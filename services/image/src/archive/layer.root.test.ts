@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -121,6 +121,8 @@ test('a layer unpacked over its image is the tree that the container sees, to th
   const unpacked = await unpackStream({ ...request, limits: defaultUnpackLimits }, () => {});
   assert.equal(unpacked.diffId, digest);
   assert.equal(unpacked.entries, entries);
+  const { blocks, size } = statSync(at('unpacked/new/sparse'));
+  assert.ok(size === 3 * 2 ** 20 + 3 && blocks * 512 < 2 ** 20, `the hole takes ${blocks * 512} bytes`);
   run('mkdir again w2; mount -t overlay overlay -o lowerdir=unpacked:lower again');
   try {
     assert.equal(describe(at('again')), describe(at('merged'), notMountPoints));

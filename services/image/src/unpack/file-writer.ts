@@ -5,6 +5,9 @@ import { checkedMap, type SparseMap } from './sparse.ts';
 
 const block = 512;
 const longestMap = 1 << 20;
+/** Zeros of at least so many bytes become a hole: archives of sparse files mostly have them as data. */
+const shortestHole = 4096;
+const zeros = Buffer.alloc(1 << 20);
 
 /** Writes one regular file's data to its places: as it comes, or between the holes of a sparse file. */
 export class FileWriter {
@@ -13,6 +16,9 @@ export class FileWriter {
   #map: SparseMap | undefined;
   #piece = 0;
   #inPiece = 0;
+  /** Of what comes without a map. */
+  #offset = 0;
+  #endsInHole = false;
   /** PAX format 1.0: what was read of the map. */
   #mapText: Buffer | undefined;
 
@@ -26,7 +32,7 @@ export class FileWriter {
   write(chunk: Buffer): void {
     const data = this.#mapText === undefined ? chunk : this.#readMap(chunk);
     if (this.#map === undefined) {
-      if (data.length > 0) writeAll(this.#fd, data, null);
+      if (data.length > 0) this.#writeNext(data);
       return;
     }
     for (let offset = 0; offset < data.length; ) {
@@ -42,9 +48,16 @@ export class FileWriter {
     }
   }
 
+  #writeNext(data: Buffer): void {
+    this.#endsInHole = isHole(data);
+    if (!this.#endsInHole) writeAll(this.#fd, data, this.#offset);
+    this.#offset += data.length;
+  }
+
   end(): void {
     if (this.#mapText !== undefined) throw entryRefused(this.#entry.name, 'ends within its sparse map');
     if (this.#map !== undefined) setSize(this.#fd, this.#map.realSizeBytes);
+    else if (this.#endsInHole) setSize(this.#fd, this.#offset);
   }
 
   /** Decimal numbers, a line each, their count first, padded to a whole block (GNU tar manual, PAX 1). */
@@ -66,4 +79,9 @@ export class FileWriter {
     this.#mapText = undefined;
     return text.subarray(padded);
   }
+}
+
+function isHole(data: Buffer): boolean {
+  if (data[0] !== 0 || data.length < shortestHole || data.length > zeros.length) return false;
+  return data.equals(zeros.subarray(0, data.length));
 }
