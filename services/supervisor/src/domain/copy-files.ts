@@ -1,4 +1,4 @@
-import { FlotillaError } from '@flotilla/errors';
+import { FlotillaError, hasReason } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent } from './container.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
@@ -28,7 +28,11 @@ export async function statPath(
   signal: AbortSignal,
 ): Promise<PathStat> {
   using open = await openTree(engine, container, signal);
-  return await orReason(open.signal, engine.trees.stat(open.tree, path, open.signal));
+  try {
+    return await engine.trees.stat(open.tree, path, open.signal);
+  } catch (error) {
+    throw inCallersWords(error, container, open.signal);
+  }
 }
 
 /** What a path in a container is, then it as a tar, in pieces. */
@@ -44,8 +48,7 @@ export async function* readFiles(
       yield part;
     }
   } catch (error) {
-    open.signal.throwIfAborted();
-    throw error;
+    throw inCallersWords(error, container, open.signal);
   }
 }
 
@@ -61,18 +64,23 @@ export async function writeFiles(
   const user = config.user || made!.image.user;
   const owner = copyUidGid && user !== '' ? await findUser(engine, open.record, user, []) : undefined;
   const wish = { path, noOverwriteDirNonDir, owner };
-  await orReason(open.signal, engine.trees.write(open.tree, wish, chunks, open.signal));
+  try {
+    await engine.trees.write(open.tree, wish, chunks, open.signal);
+  } catch (error) {
+    throw inCallersWords(error, container, open.signal);
+  }
   announce(engine, open.record, 'extract-to-dir');
 }
 
-/** What was cut off says why. */
-async function orReason<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  }
+/** What was cut off says why; a container is called as the caller called it. */
+function inCallersWords(error: unknown, container: string, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  if (!hasReason(error, 'PATH_NOT_FOUND')) return error;
+  const { code, reason, metadata } = error;
+  return new FlotillaError(code, `Could not find the file ${metadata.path} in container ${container}`, {
+    reason,
+    metadata,
+  });
 }
 
 interface OpenTree extends Disposable {
