@@ -53,7 +53,7 @@ test('nothing of the launcher that every container would inherit is restricted',
   const inherited =
     /^(NoNewPrivileges|Restrict|SystemCall|Protect|Private|Lock|Capability|MemoryDeny|ReadWrite|ReadOnly)/m;
   assert.doesNotMatch(launcher, inherited);
-  for (const name of ['network', 'supervisor']) {
+  for (const name of ['image', 'network', 'supervisor']) {
     const unit = readFileSync(join(folder, `flotilla-${name}.service`), 'utf8');
     assert.doesNotMatch(unit, /^(Protect|Private|ReadWrite|ReadOnly)/m, `${name} is in the host's mount namespace`);
   }

@@ -66,16 +66,17 @@ async function loadAndBreak(engine: Engine, disk: SmallDisk | undefined, plan: C
   const socket = join(engine.folders.run, 'api.sock');
   const calls = new CallRecord();
   const record = new LoadRecord();
-  const told = new EventRecord(socket);
+  await using told = new EventRecord(socket);
   using client = new PatientClient(socket, calls);
   const lasting: LastingContainer[] = [];
   const pauseMs = Math.max(20, plan.containers * 3);
   for (let i = 0; i < plan.containers; i += 1) lasting.push(await startLasting(client, i, pauseMs));
 
   const ended = new AbortController();
+  using _load = { [Symbol.dispose]: () => ended.abort() };
   await using registry = pullProblem() === undefined ? await startRegistry() : undefined;
   const load = startLoad(engine, plan, lasting, registry, { calls, record, signal: ended.signal });
-  const keeper = new KeeperWatch(engine);
+  await using keeper = new KeeperWatch(engine);
   const faults = await doFaults({ engine, disk }, planFaults(plan));
   ended.abort();
   await load;

@@ -5,7 +5,7 @@ import { GrpcClient } from '../harness/grpc-client.ts';
 import { codeOf } from './patient-client.ts';
 
 /** Events by the engine's own stream, resumed behind the last one seen whenever it breaks. */
-export class EventRecord {
+export class EventRecord implements AsyncDisposable {
   readonly seen: { readonly sequence: number; readonly id: string }[] = [];
   readonly wrong: string[] = [];
   readonly #ended = new AbortController();
@@ -18,6 +18,10 @@ export class EventRecord {
   async stop(): Promise<void> {
     this.#ended.abort();
     await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   async #read(socketPath: string): Promise<void> {

@@ -8,13 +8,15 @@ const lookMs = 200;
 const patienceMs = 20_000;
 
 /** Stands for the operator: runs `up` again whenever there is no keeper, be it that the last `up` is not done yet. */
-export class KeeperWatch {
+export class KeeperWatch implements AsyncDisposable {
   /** How often it was run again. */
   ups = 0;
   readonly #engine: Engine;
   readonly #running: Promise<void>;
   readonly #ups: Promise<void>[] = [];
   #ended = false;
+  /** Nobody wants a keeper any more. */
+  #isOver = false;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -29,8 +31,15 @@ export class KeeperWatch {
     await this.#engine.up();
   }
 
+  /** Leaves whatever there is: nothing is started again from now on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended = this.#isOver = true;
+    await this.#running;
+    await Promise.all(this.#ups);
+  }
+
   async #watch(): Promise<void> {
-    while (!this.#ended || !this.#isThere()) {
+    while (!this.#isOver && !(this.#ended && this.#isThere())) {
       if (!this.#isThere()) {
         this.ups += 1;
         // One may fail: the api, for example, is killed in the middle of a call of its own.

@@ -1,8 +1,12 @@
 import { status } from '@grpc/grpc-js';
 import { demoImage } from '../harness/engine.ts';
+import { waitFor } from '../harness/wait.ts';
 import { type LoadRecord, lifeStory } from './load-record.ts';
 import { codeOf, isDiskFull, type PatientClient } from './patient-client.ts';
 import type { Random } from './random.ts';
+
+/** Four runs, each of which may have to wait as long as a call may. */
+const restartsMs = 240_000;
 
 /** One client: creates, starts, waits for, reads and removes one container after another until told to end. */
 export async function passContainers(
@@ -51,13 +55,16 @@ async function passRestarting(client: PatientClient, name: string, random: Rando
   });
   await client.start(container);
   const say = (text: string) => record.wrong.push(`${name} (${container.slice(0, 12)}): ${text}`);
-  for (;;) {
-    await client.call('ContainerService', 'WaitContainer', { container, condition: 'WAIT_CONDITION_NOT_RUNNING' });
-    const { state, restarting, exit_code: exitCode, error } = await client.status(container);
-    if (state !== 'CONTAINER_STATE_EXITED' || restarting) continue;
-    if (exitCode !== 0) say(`ended with ${exitCode} instead of being started again ${error}`);
-    break;
-  }
+  const ended = await waitFor(
+    'it has run as often as its policy has it',
+    async () => {
+      await client.call('ContainerService', 'WaitContainer', { container, condition: 'WAIT_CONDITION_NOT_RUNNING' });
+      const now = await client.status(container);
+      return now.state === 'CONTAINER_STATE_EXITED' && !now.restarting && now;
+    },
+    restartsMs,
+  );
+  if (ended.exit_code !== 0) say(`ended with ${ended.exit_code} instead of being started again ${ended.error}`);
   const expected = Array.from({ length: runs }, (_, i) => `run ${i + 1}\n`).join('');
   const text = await readLogs(client, container);
   if (text !== expected) say(`wrote ${JSON.stringify(text)}, not ${runs} runs`);

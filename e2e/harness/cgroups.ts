@@ -23,6 +23,14 @@ export function limitPaths(engine: Engine, id: string, key: keyof typeof files):
   return { host: path(base, `${engine.folders.instance}/${id}`, key), inside: path(base, '', key) };
 }
 
+/** Whether the kernel has frozen a container: by the group of v2 where there is one, else by v1's freezer. */
+export function isFrozen(engine: Engine, id: string): boolean {
+  const group = `${engine.folders.instance}/${id}`;
+  const candidates = [`${group}/cgroup.events`, `unified/${group}/cgroup.events`, `freezer/${group}/freezer.state`];
+  const file = candidates.map((path) => join('/sys/fs/cgroup', path)).find((path) => existsSync(path));
+  return file !== undefined && /^FROZEN$|^frozen 1$/m.test(readFileSync(file, 'utf8'));
+}
+
 /** Processors that a container may use, from its cgroup's quota and period. */
 export function cpuLimit(read: (path: string) => string, group: string): number {
   const [quota, period] = pureV2

@@ -10,7 +10,7 @@ type Message = Record<string, unknown>;
 /** A client made from the .proto files alone, as any language could make one. */
 export class GrpcClient implements Disposable {
   readonly #client: Client;
-  readonly #definition = loadSync(globSync('flotilla/v1/*.proto', { cwd: protoRoot }), {
+  readonly #definition = loadSync(globSync('flotilla/{,image/}v1/*.proto', { cwd: protoRoot }), {
     includeDirs: [protoRoot],
     keepCase: true,
     longs: String,
@@ -23,7 +23,10 @@ export class GrpcClient implements Disposable {
     this.#client = new Client(`unix://${socketPath}`, credentials.createInsecure());
   }
 
-  /** A unary call: `call('ContainerService', 'StartContainer', {…})`. Rejects with grpc-js's error. */
+  /**
+   * A unary call: `call('ContainerService', 'StartContainer', {…})`; a service that is not public has its whole name. Rejects
+   * with grpc-js's error.
+   */
   call(service: string, method: string, request: Message, headers: Record<string, string> = {}): Promise<Message> {
     const { path, requestSerialize, responseDeserialize } = this.#method(service, method);
     const metadata = new Metadata();
@@ -91,7 +94,8 @@ export class GrpcClient implements Disposable {
   }
 
   #method(service: string, method: string): MethodDefinition<object, object> {
-    const definition = this.#definition[`flotilla.v1.${service}`] as ServiceDefinition | undefined;
+    const name = service.includes('.') ? service : `flotilla.v1.${service}`;
+    const definition = this.#definition[name] as ServiceDefinition | undefined;
     const found = definition?.[method];
     if (found === undefined) throw new Error(`the contracts have no ${service}.${method}`);
     return found;

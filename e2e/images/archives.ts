@@ -38,6 +38,23 @@ export function dockerArchive(reference: string, entries: readonly TarEntry[], f
   ]);
 }
 
+/** A docker-archive of several layers. */
+export function layeredArchive(reference: string, layers: readonly (readonly TarEntry[])[]): Buffer {
+  const tars = layers.map((entries) => tar(entries));
+  const config = {
+    architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+    os: 'linux',
+    config: { Cmd: ['sh'] },
+    rootfs: { type: 'layers', diff_ids: tars.map((layer) => `sha256:${sha256(layer)}`) },
+  };
+  const names = tars.map((_, at) => `${at}/layer.tar`);
+  return tar([
+    { name: 'config.json', content: json(config) },
+    ...tars.map((content, at) => ({ name: names[at]!, content })),
+    { name: 'manifest.json', content: json([{ Config: 'config.json', RepoTags: [reference], Layers: names }]) },
+  ]);
+}
+
 /** An OCI image layout of one layer. */
 export function ociArchive(reference: string, entries: readonly TarEntry[], flaws: Flaws = {}): Buffer {
   const layer = tar(entries);

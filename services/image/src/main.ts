@@ -17,9 +17,11 @@ import { SnapshotStore } from './adapters/snapshot-store.ts';
 import { SnapshotTrees } from './adapters/snapshot-trees.ts';
 import { chooseSnapshotter } from './adapters/snapshotters/choose-snapshotter.ts';
 import { Volumes } from './adapters/volumes.ts';
+import { ImageSaver } from './archive/image-saver.ts';
 import { configSchema } from './config.ts';
 import { BlobDownloads } from './registry/blob-downloads.ts';
 import { ImagePuller } from './registry/image-puller.ts';
+import { ImagePusher } from './registry/image-pusher.ts';
 import { registrySettings } from './registry/registry-settings.ts';
 import { imageService } from './server/image-service.ts';
 import { snapshotService } from './server/snapshot-service.ts';
@@ -63,22 +65,25 @@ const snapshots = new SnapshotStore(root, images, layers, snapshotter);
 const volumes = new Volumes(root, database, publisher, snapshots);
 const recorder = new ImageRecorder({ database, images, content, layers, publisher, log });
 const loader = new ImageLoader({ content, layers, recorder, architecture, maxBytes: config.loadMaxBytes });
+const settings = registrySettings(config, process.env);
 const puller = new ImagePuller({
   content,
   layers,
   recorder,
   downloads: new BlobDownloads(content),
-  settings: registrySettings(config, process.env),
+  settings,
   host: { os: 'linux', architecture },
 });
 const trees = new SnapshotTrees(snapshots);
 const maxBytes = config.unpackMaxBytes;
 const committer = new ImageCommitter({ images, content, layers, snapshots, trees, loader, recorder, maxBytes });
+const pusher = new ImagePusher({ content, images, recorder, settings });
+const saver = new ImageSaver({ images, content });
 const remover = new ImageRemover({ database, images, snapshots, recorder, publisher });
 recorder.collect();
 publisher.start();
 const implementations = [
-  imageService({ images, content, loader, puller, remover, snapshots, architecture }),
+  imageService({ images, content, loader, puller, pusher, saver, remover, snapshots, architecture }),
   volumeService(volumes),
   snapshotService({ images, snapshots, volumes, snapshotter: { name: snapshotter.name, because } }),
   usageService({ images, content, layers, snapshots }, volumes),

@@ -63,7 +63,7 @@ export class EventPublisher implements AsyncDisposable {
       id: eventId,
       source: `/flotilla/${this.#options.source}`,
       type: `flotilla.${event.type}.${event.action.split(':', 1)[0]}`,
-      subject: event.actorId,
+      ...(event.actorId === '' ? {} : { subject: event.actorId }), // CloudEvents has no empty subject
       time: new Date(Number(event.timeUnixNano / 1_000_000n)).toISOString(),
       datacontenttype: 'application/json',
       data: Event.toJSON(Event.fromPartial({ ...event, attributes: { ...event.attributes }, eventId })),

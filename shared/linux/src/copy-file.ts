@@ -12,7 +12,7 @@ const SEEK_HOLE = 4;
 const pieceBytes = 16 << 20;
 
 /** Where the kernel would rather not: other file systems, older kernels, special files. */
-const cannot = ['EOPNOTSUPP', 'EXDEV', 'EINVAL', 'ENOTTY', 'ENOSYS', 'EPERM', 'ETXTBSY'];
+const cannot = ['EOPNOTSUPP', 'ENOTSUP', 'EXDEV', 'EINVAL', 'ENOTTY', 'ENOSYS', 'EPERM', 'ETXTBSY'];
 
 /** How the data of a file came into another: shared blocks, or a copy of them. */
 export type CopyWay = 'reflink' | 'copy';

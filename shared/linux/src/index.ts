@@ -14,6 +14,7 @@ export * from './keyring.ts';
 export * from './limits.ts';
 export * from './loopback.ts';
 export * from './mount.ts';
+export * from './mount-options.ts';
 export * from './notify.ts';
 export * from './overlay.ts';
 export * from './pidfd.ts';

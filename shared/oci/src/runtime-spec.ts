@@ -64,6 +64,8 @@ export interface Mount {
   readonly type?: string;
   readonly source?: string;
   readonly options?: readonly string[];
+  /** Not of the specification, for our own runtime alone: a relative path in a bind's source, resolved so that it cannot leave it. */
+  readonly subpath?: string;
 }
 
 /** config-linux.md. */

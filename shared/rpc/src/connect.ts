@@ -10,6 +10,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { fromGrpcError } from './grpc-errors.ts';
+import { Interruptible } from './interruptible.ts';
 import type { MethodShape, RequestOf, ResponseOf, ServiceShape } from './service-shape.ts';
 
 export interface ClientOptions {
@@ -276,13 +277,18 @@ interface Writable {
 /** Sends until the requests or the call is over; waits while the other side is slow. */
 async function sendAll(requests: AsyncIterable<unknown>, call: Writable, over: Promise<void>): Promise<void> {
   const iterator = requests[Symbol.asyncIterator]();
-  const stopped = over.then(() => ({ done: true as const, value: undefined }));
+  const interruptible = new Interruptible();
+  const isOver = {};
+  void over.then(() => interruptible.interrupt(isOver));
   try {
     for (;;) {
-      const { done, value } = await Promise.race([iterator.next(), stopped]);
+      const { done, value } = await interruptible.wait(iterator.next());
       if (done === true) break;
-      if (!call.write(value)) await Promise.race([new Promise<void>((resolve) => call.once('drain', resolve)), over]);
+      if (!call.write(value)) await interruptible.wait(new Promise((resolve) => call.once('drain', () => resolve({}))));
     }
+    call.end();
+  } catch (error) {
+    if (error !== isOver) throw error;
     call.end();
   } finally {
     void Promise.resolve(iterator.return?.()).catch(() => {});

@@ -14,6 +14,7 @@ import type {
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { toGrpcStatus } from './grpc-errors.ts';
+import { Interruptible } from './interruptible.ts';
 import {
   type MethodShape,
   type RequestOf,
@@ -195,16 +196,15 @@ async function writeAll(
   signal: AbortSignal,
 ): Promise<void> {
   const iterator = messages[Symbol.asyncIterator]();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  aborted.catch(() => {});
-  const abort = () => reject(signal.reason);
+  const interruptible = new Interruptible();
+  const abort = () => interruptible.interrupt(signal.reason);
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
   try {
     for (;;) {
-      const { done, value } = await Promise.race([iterator.next(), aborted]);
+      const { done, value } = await interruptible.wait(iterator.next());
       if (done === true) return;
-      if (!call.write(value)) await Promise.race([new Promise((resolve) => call.once('drain', resolve)), aborted]);
+      if (!call.write(value)) await interruptible.wait(new Promise((resolve) => call.once('drain', resolve)));
     }
   } finally {
     signal.removeEventListener('abort', abort);

@@ -110,7 +110,7 @@ test('a method without a handler is unimplemented, and says which', async () => 
   const path = freePath();
   await using _server = await start(path);
   using client = connect(VolumeServiceService, { address: `unix://${path}`, name: 'volume' });
-  await assert.rejects(client.listVolumes({ names: [], labels: [] }), {
+  await assert.rejects(client.listVolumes({ names: [], labels: [], drivers: [] }), {
     code: 'unimplemented',
     message: /ListVolumes/,
   });

@@ -6,6 +6,7 @@ import { withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodes } from '../failure.ts';
 import { printInspected } from '../format/inspected.ts';
 import { toProtoJson } from '../format/proto-json.ts';
+import { volumeDocument } from '../format/volumes.ts';
 
 type Find = (engine: Engine, name: string) => Promise<unknown>;
 
@@ -15,7 +16,10 @@ const finders: Readonly<Record<string, Find>> = {
     toProtoJson((await engine.containers.getContainer({ container })).container ?? {}),
   image: async (engine, image) => toProtoJson((await engine.images.getImage({ image, platform: '' })).image ?? {}),
   network: async (engine, network) => toProtoJson((await engine.networks.getNetwork({ network })).network ?? {}),
-  volume: async (engine, name) => toProtoJson((await engine.volumes.getVolume({ name })).volume ?? {}),
+  volume: async (engine, name) => {
+    const { volume } = await engine.volumes.getVolume({ name });
+    return volume === undefined ? {} : volumeDocument(volume);
+  },
 };
 
 export function inspectCommand(): Command {

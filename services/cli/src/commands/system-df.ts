@@ -40,7 +40,7 @@ async function showDetails(format: string | undefined): Promise<string> {
       engine.system.getDiskUsage({}, patient),
       engine.images.listImages({ references: [], labels: [], dangling: true }),
       engine.containers.listContainers({ ...anyContainer, all: true }),
-      engine.volumes.listVolumes({ names: [], labels: [] }),
+      engine.volumes.listVolumes({ names: [], labels: [], drivers: [] }),
     ]);
     return { usage, images, containers, volumes };
   });

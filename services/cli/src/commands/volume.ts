@@ -3,7 +3,9 @@ import { Command } from 'commander';
 import { forEachNamed, withEngine } from '../engine.ts';
 import { parseFilters } from '../filters.ts';
 import { parsePairs } from '../flags/environment.ts';
+import { parseBoolean } from '../flags/number.ts';
 import { renderList } from '../format/table.ts';
+import { volumeRow } from '../format/volumes.ts';
 import { inspect } from './inspect.ts';
 import { volumePruneCommand } from './prune.ts';
 import { repeated } from './repeated.ts';
@@ -31,7 +33,7 @@ export function volumeCommand(): Command {
     .command('ls')
     .alias('list')
     .description('List volumes')
-    .option('-f, --filter <key=value>', 'filter by name, label', repeated)
+    .option('-f, --filter <key=value>', 'filter by name, label, driver, dangling', repeated)
     .option('--format <format>', 'table, json or a template')
     .option('-q, --quiet', 'names alone')
     .action(listVolumes);
@@ -41,7 +43,7 @@ export function volumeCommand(): Command {
     .argument('[name]')
     .option('-d, --driver <driver>', 'local')
     .option('--label <key=value>', 'label', repeated)
-    .option('-o, --opt <key=value>', 'option of the driver', repeated)
+    .option('-o, --opt <key=value>', 'option of the driver: type, device, o', repeated)
     .action(async (name: string | undefined, { driver = '', label = [], opt = [] }: CreateFlags) => {
       const options = parsePairs('--opt', opt, true);
       const request = { name: name ?? '', driver, options, labels: parsePairs('--label', label) };
@@ -67,16 +69,15 @@ export function volumeCommand(): Command {
 }
 
 async function listVolumes({ filter, format, quiet }: ListFlags): Promise<void> {
-  const filters = parseFilters(filter, ['name', 'label']);
-  const request = { names: filters.get('name') ?? [], labels: filters.get('label') ?? [] };
+  const filters = parseFilters(filter, ['name', 'label', 'driver', 'dangling']);
+  const dangling = filters.get('dangling')?.map((value) => parseBoolean('--filter dangling', value)) ?? [];
+  const request = {
+    names: filters.get('name') ?? [],
+    labels: filters.get('label') ?? [],
+    drivers: filters.get('driver') ?? [],
+    dangling: dangling.at(-1),
+  };
   const { volumes } = await withEngine((engine) => engine.volumes.listVolumes(request));
-  const rows = volumes.map(({ name, driver, mountpoint, labels }) => ({
-    Driver: driver,
-    Name: name,
-    Mountpoint: mountpoint,
-    Labels: Object.entries(labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(','),
-  }));
+  const rows = volumes.map(volumeRow);
   process.stdout.write(renderList({ columns, rows, format, quiet: quiet === true ? 'Name' : undefined }));
 }

@@ -50,6 +50,7 @@ export function buildContainerConfig(
     ),
     resources: buildResources(flags),
     mounts: buildMounts(flags, host),
+    volumesFrom: [...(flags.volumesFrom ?? [])],
     ports: (flags.publish ?? []).flatMap(parsePublish),
     exposedPorts: (flags.expose ?? []).flatMap((text) => parseExpose('--expose', text)),
     securityOptions: (flags.securityOpt ?? []).map((text) => securityOption(text, host)),
@@ -130,7 +131,7 @@ export function buildResources(flags: ContainerFlags): DeepPartial<Resources> {
 
 function buildMounts(flags: ContainerFlags, host: ClientHost): MountFlag[] {
   const mounts = [
-    ...(flags.volume ?? []).map((text) => parseVolume(text, host)),
+    ...(flags.volume ?? []).map((text) => withDriver(parseVolume(text, host), flags.volumeDriver)),
     ...(flags.mount ?? []).map((text) => parseMount(text, host.cwd)),
     ...(flags.tmpfs ?? []).map(parseTmpfs),
   ];
@@ -140,6 +141,11 @@ function buildMounts(flags: ContainerFlags, host: ClientHost): MountFlag[] {
     targets.add(target);
   }
   return mounts;
+}
+
+/** `--volume-driver` is for the volumes of `--volume`. */
+function withDriver(mount: MountFlag, volumeDriver: string | undefined): MountFlag {
+  return mount.type === 'MOUNT_TYPE_VOLUME' && volumeDriver !== undefined ? { ...mount, volumeDriver } : mount;
 }
 
 /** `seccomp=FILE` becomes `seccomp=JSON`: the engine may not be able to read the client's files. */

@@ -71,6 +71,8 @@ export interface ContainerFlags extends HealthFlags {
   readonly userns?: string;
   readonly uts?: string;
   readonly volume?: readonly string[];
+  readonly volumeDriver?: string;
+  readonly volumesFrom?: readonly string[];
   readonly workdir?: string;
 }
 
@@ -126,6 +128,7 @@ const single: readonly (readonly [flags: string, description: string])[] = [
   ['-u, --user <user>', 'user or uid, with an optional :group'],
   ['--userns <mode>', 'user namespace: host'],
   ['--uts <mode>', 'UTS namespace: private or host'],
+  ['--volume-driver <driver>', 'driver of the volumes of --volume: local'],
   ['-w, --workdir <path>', 'working directory'],
 ];
 
@@ -154,6 +157,7 @@ const many: readonly (readonly [flags: string, description: string])[] = [
   ['--tmpfs <path[:options]>', 'file system in memory'],
   ['--ulimit <name=soft[:hard]>', 'process limit'],
   ['-v, --volume <spec>', 'volume or bind mount: [source:]target[:options]'],
+  ['--volumes-from <container[:ro]>', 'the volumes and bind mounts of another container'],
 ];
 
 const switches: readonly (readonly [flags: string, description: string])[] = [

@@ -77,6 +77,8 @@ const volumes: readonly (readonly [text: string, parsed: object])[] = [
     { type: 'MOUNT_TYPE_BIND', source: '/a', createSource: true, target: '/b', readOnly: false, propagation: 'rslave' },
   ],
   ['./a:/b', { type: 'MOUNT_TYPE_BIND', source: '/work/a', createSource: true, target: '/b' }],
+  ['.hidden:/b', { type: 'MOUNT_TYPE_BIND', source: '/work/.hidden', createSource: true, target: '/b' }],
+  ['name:/data:z,cached', { type: 'MOUNT_TYPE_VOLUME', source: 'name', target: '/data' }],
   ['.:/b//c', { type: 'MOUNT_TYPE_BIND', source: '/work', createSource: true, target: '/b/c' }],
 ];
 for (const [text, parsed] of volumes) {
@@ -94,6 +96,11 @@ for (const text of [
   '/a:/',
   '/a:/b:nocopy',
   'n:/b:rshared',
+  '/a:/b:ro,rw',
+  '/a:/b:z,Z',
+  '/a:/b:slave,shared',
+  '/data:ro',
+  'a:b:c:d',
 ]) {
   test(`-v ${JSON.stringify(text)} is refused`, () => {
     assert.throws(() => parseVolume(text, host), { reason: 'INVALID_FIELD', message: /^--volume/ });
@@ -105,11 +112,55 @@ test('-v with :z is refused where it would mean something', () => {
 
 const mounts: readonly (readonly [text: string, parsed: object])[] = [
   ['type=bind,source=/a,target=/b', { type: 'MOUNT_TYPE_BIND', source: '/a', target: '/b' }],
-  ['type=bind,src=a,dst=/b,ro', { type: 'MOUNT_TYPE_BIND', source: '/work/a', target: '/b', readOnly: true }],
+  ['type=bind,src=./a,dst=/b,ro', { type: 'MOUNT_TYPE_BIND', source: '/work/a', target: '/b', readOnly: true }],
   ['type=bind,"source=/a,b",target=/b', { type: 'MOUNT_TYPE_BIND', source: '/a,b', target: '/b' }],
   [
     'type=bind,source=/a,target=/b,readonly=false,bind-propagation=rshared',
     { type: 'MOUNT_TYPE_BIND', source: '/a', target: '/b', readOnly: false, propagation: 'rshared' },
+  ],
+  [
+    'type=bind,source=/a,target=/b,bind-nonrecursive,consistency=cached',
+    { type: 'MOUNT_TYPE_BIND', source: '/a', target: '/b', nonRecursive: true },
+  ],
+  ['type=bind,source=/a,target=/b,bind-recursive=enabled', { type: 'MOUNT_TYPE_BIND', source: '/a', target: '/b' }],
+  [
+    'type=bind,source=/a,target=/b,bind-recursive=disabled',
+    { type: 'MOUNT_TYPE_BIND', source: '/a', target: '/b', nonRecursive: true },
+  ],
+  [
+    'type=bind,source=/a,target=/b,ro,bind-recursive=writable',
+    { type: 'MOUNT_TYPE_BIND', source: '/a', target: '/b', readOnly: true, readOnlyNonRecursive: true },
+  ],
+  [
+    'type=bind,source=/a,target=/b,ro,bind-recursive=readonly,bind-propagation=rprivate',
+    {
+      type: 'MOUNT_TYPE_BIND',
+      source: '/a',
+      target: '/b',
+      readOnly: true,
+      propagation: 'rprivate',
+      readOnlyForceRecursive: true,
+    },
+  ],
+  [
+    'src=n,dst=/b,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=1m,uid=3"',
+    {
+      type: 'MOUNT_TYPE_VOLUME',
+      source: 'n',
+      target: '/b',
+      volumeDriver: 'local',
+      volumeOptions: { type: 'tmpfs', device: 'tmpfs', o: 'size=1m,uid=3' },
+    },
+  ],
+  [
+    'src=n,dst=/b,volume-label=a=b,volume-label=c,volume-subpath=x/y',
+    {
+      type: 'MOUNT_TYPE_VOLUME',
+      source: 'n',
+      target: '/b',
+      volumeLabels: { a: 'b', c: '' },
+      volumeSubpath: 'x/y',
+    },
   ],
   ['target=/b', { type: 'MOUNT_TYPE_VOLUME', source: '', target: '/b' }],
   ['source=n,target=/b,volume-nocopy', { type: 'MOUNT_TYPE_VOLUME', source: 'n', target: '/b', noCopy: true }],
@@ -134,6 +185,17 @@ for (const text of [
   'type=tmpfs,target=/b,tmpfs-mode=9',
   'type=tmpfs,target=/b,tmpfs-size=1x',
   'type=volume,target=/b,bind-propagation=rshared',
+  'type=bind,src=a,target=/b',
+  'type=bind,src=/a,target=/b,bind-recursive=sometimes',
+  'type=bind,src=/a,target=/b,bind-recursive=readonly',
+  'type=bind,src=/a,target=/b,bind-recursive=writable',
+  'type=bind,src=/a,target=/b,ro,bind-recursive=readonly',
+  'type=bind,src=/a,target=/b,bind-nonrecursive,bind-recursive=disabled',
+  'type=volume,src=n,target=/b,bind-nonrecursive',
+  'type=bind,src=/a,target=/b,volume-subpath=x',
+  'type=bind,src=/a,target=/b,volume-label=x',
+  'type=tmpfs,target=/b,volume-opt=a=b',
+  'type=volume,src=n,target=/b,volume-opt=type',
   'type=bind,source=/a,target=/b\ntype=bind,source=/c,target=/d',
   'type=bind,"source=/a',
 ]) {

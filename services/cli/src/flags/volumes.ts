@@ -54,7 +54,7 @@ export function parseTarget(field: string, target: string, text: string): string
 
 function sourceOf(text: string, source: string, { cwd }: VolumeHost) {
   if (source.startsWith('/')) return { type: 'MOUNT_TYPE_BIND' as const, source, createSource: true };
-  if (source === '.' || source === '..' || /^\.\.?\//.test(source)) {
+  if (source.startsWith('.')) {
     return { type: 'MOUNT_TYPE_BIND' as const, source: resolve(cwd, source), createSource: true };
   }
   if (!volumeName.test(source)) {
@@ -65,12 +65,25 @@ function sourceOf(text: string, source: string, { cwd }: VolumeHost) {
 
 function parseOptions(text: string, options: string, type: string, { selinux }: VolumeHost): DeepPartial<Mount> {
   const mount: { readOnly?: boolean; propagation?: string; noCopy?: boolean } = {};
-  for (const option of options.split(',')) {
+  const list = options.split(',');
+  // As Docker: of each kind one at most.
+  for (const kind of [
+    ['ro', 'rw'],
+    ['z', 'Z'],
+    propagations,
+    ['nocopy'],
+    ['consistent', 'cached', 'delegated', 'default'],
+  ]) {
+    if (list.filter((option) => kind.includes(option)).length > 1) {
+      throw invalidField('--volume', `given at most one of ${kind.join(', ')}`, text);
+    }
+  }
+  for (const option of list) {
     if (option === 'ro' || option === 'rw') mount.readOnly = option === 'ro';
     else if (type === 'MOUNT_TYPE_BIND' && propagations.includes(option)) mount.propagation = option;
     else if (type === 'MOUNT_TYPE_VOLUME' && option === 'nocopy') mount.noCopy = true;
     else if (['z', 'Z'].includes(option) && !selinux) continue;
-    else if (['consistent', 'cached', 'delegated'].includes(option)) continue;
+    else if (['consistent', 'cached', 'delegated', 'default'].includes(option)) continue;
     else throw invalidField('--volume', `given known options (ro, rw, nocopy, ${propagations.join(', ')})`, text);
   }
   return mount;

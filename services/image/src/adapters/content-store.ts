@@ -41,6 +41,7 @@ export class ContentStore {
   readonly #ingest: string;
   readonly #pinned = new Set<ReadonlySet<string>>();
   #counter = 0;
+  #onUnpinned = () => {};
 
   constructor(root: string) {
     this.#blobs = join(root, 'content', 'blobs', 'sha256');
@@ -85,11 +86,25 @@ export class ContentStore {
     return new Ingest(folder, this);
   }
 
-  /** Keeps blobs from collection until the result is disposed: a load counts on them that has no image yet. */
+  /**
+   * A lease: keeps blobs from collection, whether they are there yet or not, until the result is disposed. For whoever reads an
+   * image (a save, a push), and for those that make one that is not recorded yet. It is in memory alone: it ends with the
+   * process, as the work does. Take it before looking whether something is there, and in the same turn of the event loop as an
+   * image was found: nothing is collected between.
+   */
   pin(digests: readonly string[]): Disposable {
     const pin = new Set(digests);
     this.#pinned.add(pin);
-    return { [Symbol.dispose]: () => void this.#pinned.delete(pin) };
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#pinned.delete(pin)) this.#onUnpinned();
+      },
+    };
+  }
+
+  /** Called at the end of each lease. */
+  onUnpinned(listener: () => void): void {
+    this.#onUnpinned = listener;
   }
 
   /**

@@ -48,12 +48,24 @@ export async function findImages(source: ArchiveSource): Promise<FoundImage[]> {
 }
 
 function findOciImages(source: ArchiveSource, index: ImageIndex): FoundImage[] {
-  return index.manifests.map((descriptor) => {
+  const found = index.manifests.map((descriptor) => {
     const { annotations } = descriptor;
     const name = annotations?.['io.containerd.image.name'] ?? annotations?.['org.opencontainers.image.ref.name'];
     const manifestDescriptor = selectManifest(source, descriptor, name ?? descriptor.digest);
     return readOciImage(source, manifestDescriptor, name);
   });
+  return mergeNames(found);
+}
+
+/** An image stands in an index once for each of its names. */
+function mergeNames(found: readonly FoundImage[]): FoundImage[] {
+  const merged = new Map<string, FoundImage>();
+  for (const image of found) {
+    const other = merged.get(image.manifestDigest);
+    const references = [...new Set([...(other?.references ?? []), ...image.references])];
+    merged.set(image.manifestDigest, { ...(other ?? image), references });
+  }
+  return [...merged.values()];
 }
 
 /** An index within the index stands for one image on several platforms: ours is taken. */

@@ -2,7 +2,7 @@ import { hasReason } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
 import { nowUnixNano } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
-import { familiarReference, parseReference } from '@flotilla/oci';
+import { canonicalReference, familiarReference, parseReference, type Reference } from '@flotilla/oci';
 import type { Database } from '@flotilla/store';
 import type { ImageRecord } from '../domain/image.ts';
 import type { ImageStore } from '../store/image-store.ts';
@@ -40,6 +40,10 @@ export class ImageRecorder {
 
   constructor(dependencies: ImageRecorderDependencies) {
     this.#has = dependencies;
+    // An image that was removed while somebody read it goes whole at the end of the last lease.
+    const onUnpinned = () => void (this.#leftByLease && this.collect());
+    dependencies.content.onUnpinned(onUnpinned);
+    dependencies.layers.onUnpinned(onUnpinned);
   }
 
   /** Images, references and events, in one transaction. */
@@ -61,6 +65,24 @@ export class ImageRecorder {
     });
   }
 
+  /** An image is in a registry now, where its digest is a name of it. Somebody may have given its tag to another meanwhile. */
+  recordPush(image: ImageRecord, { domain, path, tag }: Reference): void {
+    const { database, images, publisher } = this.#has;
+    const reference = canonicalReference({ domain, path, ...(tag === undefined ? {} : { tag }) });
+    database.transact(() => {
+      if (images.findReference(reference) === image.imageId) {
+        images.tag(canonicalReference({ domain, path, digest: image.manifestDigest }), image.imageId);
+      }
+      publisher.announce({
+        type: 'image',
+        action: 'push',
+        actorId: image.imageId,
+        attributes: { name: familiarReference(parseReference(reference)) },
+        timeUnixNano: nowUnixNano(),
+      });
+    });
+  }
+
   /**
    * Removes blobs and layers that no image needs. What cannot be removed now, because the disk has no room for the record of it,
    * is removed by a later one: no reason to fail for whoever asks, whose work is done.
@@ -78,11 +100,6 @@ export class ImageRecorder {
       log.warn({ err }, 'what no image needs could not be removed');
       return { chainIds: [], bytes: 0 };
     }
-  }
-
-  /** At the end of a lease: removes what was kept for it alone. */
-  collectLeased(): void {
-    if (this.#leftByLease) this.collect();
   }
 
   /** The same after work that failed, once it has let go of what it held. */

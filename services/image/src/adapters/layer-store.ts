@@ -40,6 +40,7 @@ export class LayerStore {
   /** Layers that a load under way counts on although no image has them yet. */
   readonly #pinned = new Map<string, number>();
   #counter = 0;
+  #onUnpinned = () => {};
 
   constructor(root: string, database: Database, limits: UnpackLimits, snapshotter: Snapshotter) {
     this.#folder = join(root, 'layers');
@@ -71,18 +72,27 @@ export class LayerStore {
     return this.#layers.get(chainId)?.sizeBytes ?? 0;
   }
 
-  /** Keeps layers from collection until the result is disposed. */
+  /** A lease, as ContentStore's: keeps layers from collection until the result is disposed. */
   pin(chainIds: readonly string[]): Disposable {
     for (const id of chainIds) this.#pinned.set(id, (this.#pinned.get(id) ?? 0) + 1);
+    let held = true;
     return {
       [Symbol.dispose]: () => {
+        if (!held) return;
+        held = false;
         for (const id of chainIds) {
           const left = this.#pinned.get(id)! - 1;
           if (left === 0) this.#pinned.delete(id);
           else this.#pinned.set(id, left);
         }
+        this.#onUnpinned();
       },
     };
+  }
+
+  /** Called at the end of each lease. */
+  onUnpinned(listener: () => void): void {
+    this.#onUnpinned = listener;
   }
 
   /** Makes sure that a layer is unpacked; asked for several times at once, it is done once. */

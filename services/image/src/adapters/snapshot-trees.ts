@@ -78,6 +78,7 @@ export class SnapshotTrees {
 
   #open(key: string): ChangedTree & Disposable {
     const { layerPaths, upperPath } = this.#snapshots.mounts(key);
+    const whole = !this.#snapshots.stacked;
     const opened: number[] = [];
     const keep = (fd: number) => {
       opened.push(fd);
@@ -89,8 +90,9 @@ export class SnapshotTrees {
     try {
       return {
         upper: keep(openSync(upperPath, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)),
-        merged: keep(this.#snapshots.openLayers([upperPath, ...layerPaths])),
+        merged: keep(this.#snapshots.openLayers(whole ? [upperPath] : [upperPath, ...layerPaths])),
         lower: layerPaths.length === 0 ? undefined : keep(this.#snapshots.openLayers(layerPaths)),
+        whole,
         [Symbol.dispose]: close,
       };
     } catch (error) {

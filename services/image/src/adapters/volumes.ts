@@ -1,25 +1,29 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { closeSync, constants, mkdirSync, readdirSync, realpathSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
-import { isErrno, nowUnixNano, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, syncfs } from '@flotilla/linux';
+import { isErrno, nowUnixNano, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from '@flotilla/linux';
 import type { Database } from '@flotilla/store';
 import { volumeNotFound } from '../domain/errors.ts';
-import type { VolumeRecord } from '../domain/volume.ts';
-
+import type { VolumeRecord, VolumeWish } from '../domain/volume.ts';
+import { parseVolumeOptions } from '../domain/volume-options.ts';
+import { VolumeStore } from '../store/volume-store.ts';
+import { fillMounted, fillVolume, finishFilling } from './fill-volume.ts';
 import { flushFolder } from './flush-folder.ts';
+import { unmountAll } from './mount-points.ts';
 import { shred } from './shred.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
-import { workOnTrees } from './trees/tree-thread.ts';
+import { VolumeMounts } from './volume-mounts.ts';
 
-/** A volume that a container wants. */
-export interface VolumeWish {
+type Pairs = Readonly<Record<string, string>>;
+
+/** A volume to make. */
+export interface NewVolume {
   /** Empty for an anonymous one. */
   readonly name: string;
-  readonly target: string;
-  readonly noCopy: boolean;
+  readonly labels: Pairs;
+  readonly options: Pairs;
 }
 
 const gonePrefix = '.gone-';
@@ -27,22 +31,31 @@ const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
 
 /** Named and anonymous volumes: `volumes/<name>/_data`. */
 export class Volumes {
+  readonly mounts: VolumeMounts;
   readonly #folder: string;
   readonly #database: Database;
+  readonly #store: VolumeStore;
   readonly #publisher: EventPublisher;
   readonly #snapshots: SnapshotStore;
   /** Volumes that are being filled: a second container waits. */
   readonly #filling = new Map<string, Promise<void>>();
 
   constructor(root: string, database: Database, publisher: EventPublisher, snapshots: SnapshotStore) {
-    this.#folder = join(root, 'volumes');
+    const folder = join(root, 'volumes');
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // As the kernel names it in its list of mounts.
+    this.#folder = realpathSync(folder);
     this.#database = database;
+    this.#store = new VolumeStore(database);
     this.#publisher = publisher;
     this.#snapshots = snapshots;
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    this.mounts = new VolumeMounts({ database, store: this.#store, publisher, path: (name) => this.path(name) });
+    this.mounts.unmountLeftovers(this.#folder);
     // A folder without a record is left alone: it is somebody's data, and it may be the records that were lost.
     for (const name of readdirSync(this.#folder)) if (name.startsWith(gonePrefix)) this.#shred(name);
-    for (const { name } of this.list()) mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
+    for (const { name } of this.list()) {
+      if (!this.mounts.isBusy(name)) mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
+    }
   }
 
   path(name: string): string {
@@ -50,70 +63,73 @@ export class Volumes {
   }
 
   list(): VolumeRecord[] {
-    const rows = this.#database.prepare('SELECT * FROM volumes ORDER BY name');
-    rows.setReadBigInts(true);
-    return (rows.all() as unknown as VolumeRow[]).map(fromRow);
+    return this.#store.list();
   }
 
-  find(name: string): VolumeRecord | undefined {
-    const query = this.#database.prepare('SELECT * FROM volumes WHERE name = ?');
-    query.setReadBigInts(true);
-    const row = query.get(name) as unknown as VolumeRow | undefined;
-    return row === undefined ? undefined : fromRow(row);
+  /** Names of those that some container refers to. */
+  used(): ReadonlySet<string> {
+    return this.#store.used();
   }
 
+  /** Keys of the containers that use a volume. */
+  usersOf(name: string): string[] {
+    return this.#store.usersOf(name);
+  }
+
+  /** NOT_FOUND / VOLUME_NOT_FOUND. */
   get(name: string): VolumeRecord {
-    const volume = this.find(name);
+    const volume = this.#store.find(name);
     if (volume === undefined) throw volumeNotFound(name);
     return volume;
   }
 
-  /** Makes a volume, or finds the one of that name. ALREADY_EXISTS / VOLUME_DIFFERS when it has other labels. */
-  create(name: string, labels: Readonly<Record<string, string>>): VolumeRecord {
+  /** Makes a volume, or finds the one of that name. ALREADY_EXISTS / VOLUME_DIFFERS when it has other labels or options. */
+  create({ name, labels, options }: NewVolume): VolumeRecord {
     if (name !== '' && !namePattern.test(name)) {
       throw invalidField('name', 'a letter or digit, then letters, digits, `_`, `.`, `-`, at most 255', name);
     }
-    const there = name === '' ? undefined : this.find(name);
+    parseVolumeOptions(options, 'options');
+    const there = name === '' ? undefined : this.#store.find(name);
     if (there !== undefined) {
-      if (JSON.stringify(sorted(there.labels)) === JSON.stringify(sorted(labels))) return there;
-      throw new FlotillaError('already_exists', `volume ${name} is there with other labels`, {
+      if (isSame(there.labels, labels) && isSame(there.options, options)) return there;
+      throw new FlotillaError('already_exists', `volume ${name} is there with other labels or options`, {
         reason: 'VOLUME_DIFFERS',
         metadata: { name },
       });
     }
-    return this.#make(name === '' ? randomBytes(32).toString('hex') : name, labels, name === '');
+    const anonymous = name === '';
+    const createdAtUnixNano = nowUnixNano();
+    return this.#make({ name: name || randomBytes(32).toString('hex'), labels, options, anonymous, createdAtUnixNano });
   }
 
-  #make(name: string, labels: Readonly<Record<string, string>>, anonymous: boolean): VolumeRecord {
-    mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
-    const createdAtUnixNano = nowUnixNano();
-    return this.#database.transact(() => {
-      this.#database
-        .prepare('INSERT INTO volumes VALUES (?, ?, ?, ?, 0)')
-        .run(name, JSON.stringify(labels), anonymous ? 1 : 0, createdAtUnixNano);
-      this.#announce('create', name);
-      return { name, labels, anonymous, createdAtUnixNano, filled: false };
+  #make(volume: VolumeRecord): VolumeRecord {
+    mkdirSync(this.path(volume.name), { recursive: true, mode: 0o755 });
+    this.#database.transact(() => {
+      this.#store.add(volume);
+      this.#announce('create', volume.name);
     });
+    return volume;
   }
 
   /** FAILED_PRECONDITION / VOLUME_IN_USE. */
   remove(name: string): void {
-    const volume = this.get(name);
-    const [user] = this.usersOf(name);
-    if (user !== undefined) {
-      throw new FlotillaError('failed_precondition', `volume ${name} is used by container ${user.slice(0, 12)}`, {
+    this.get(name);
+    const [user] = this.#store.usersOf(name);
+    if (user !== undefined || this.mounts.isBusy(name)) {
+      const by = user === undefined ? 'by the engine' : `by container ${user.slice(0, 12)}`;
+      throw new FlotillaError('failed_precondition', `volume ${name} is used ${by}`, {
         reason: 'VOLUME_IN_USE',
-        metadata: { name, containerId: user },
+        metadata: { name, containerId: user ?? '' },
       });
     }
-    this.#drop(volume.name);
+    this.#drop(name);
   }
 
-  /** Makes sure that a container's volumes are there, filled from its image on first use. Idempotent by key. */
+  /** Makes sure that a container's volumes are there, filled from its image while they are empty. Idempotent by key. */
   async prepare(key: string, wishes: readonly VolumeWish[]): Promise<{ name: string; path: string; target: string }[]> {
     const names = this.#assign(key, wishes);
     for (const [position, { target, noCopy }] of wishes.entries())
-      await this.#fill(names[position]!, key, target, noCopy);
+      if (!noCopy) await this.#fill(names[position]!, key, target);
     return wishes.map(({ target }, position) => ({
       name: names[position]!,
       path: this.path(names[position]!),
@@ -122,40 +138,38 @@ export class Volumes {
   }
 
   #assign(key: string, wishes: readonly VolumeWish[]): string[] {
-    const find = this.#database.prepare('SELECT name FROM volume_users WHERE key = ? AND position = ?');
     return this.#database.transact(() =>
-      wishes.map(({ name }, position) => {
-        const had = find.get(key, position) as { name: string } | undefined;
-        if (had !== undefined) return had.name;
-        const volume = (name === '' ? undefined : this.find(name)) ?? this.create(name, {});
-        this.#database.prepare('INSERT INTO volume_users VALUES (?, ?, ?)').run(volume.name, key, position);
+      wishes.map(({ name, options, labels, inherited }, position) => {
+        const had = this.#store.assigned(key, position);
+        if (had !== undefined) return had;
+        const there = name === '' ? undefined : this.#store.find(name);
+        if (there === undefined && inherited) throw volumeNotFound(name);
+        const volume = there ?? this.create({ name, labels, options });
+        this.#store.assign(volume.name, key, position, name !== '' && !inherited);
         return volume.name;
       }),
     );
   }
 
-  /** Takes a container off its volumes. */
-  release(key: string, removeAnonymous: boolean): void {
-    const names = this.#database.prepare('SELECT name FROM volume_users WHERE key = ?').all(key);
-    if (names.length === 0) return;
+  /** Takes a container off its volumes; with its anonymous ones, unless it asked for them by name. */
+  async release(key: string, removeAnonymous: boolean): Promise<void> {
+    await this.mounts.unmount(key);
+    const volumes = this.#store.volumesOf(key);
+    if (volumes.length === 0) return;
     this.#database.transact(() => {
-      this.#database.prepare('DELETE FROM volume_users WHERE key = ?').run(key);
-      for (const { name } of names as unknown as { name: string }[]) {
-        const volume = this.find(name);
-        if (removeAnonymous && volume?.anonymous === true && this.usersOf(name).length === 0) this.#drop(name);
+      this.#store.forget(key);
+      for (const { name, byName } of volumes) {
+        if (!removeAnonymous || byName || this.#store.find(name)?.anonymous !== true) continue;
+        if (this.#store.usersOf(name).length === 0 && !this.mounts.isBusy(name)) this.#drop(name);
       }
     });
   }
 
-  async #fill(name: string, key: string, target: string, noCopy: boolean): Promise<void> {
-    await this.#filling.get(name);
-    if (noCopy || this.get(name).filled) return;
-    const done = this.#database.prepare('UPDATE volumes SET filled = 1 WHERE name = ?');
-    if (readdirSync(this.path(name)).length > 0) {
-      done.run(name);
-      return;
+  async #fill(name: string, key: string, target: string): Promise<void> {
+    for (let others = this.#filling.get(name); others !== undefined; others = this.#filling.get(name)) {
+      await others.catch(() => {}); // That is the other container's to tell.
     }
-    const filling = this.#copyUp(name, key, target).then(() => void done.run(name));
+    const filling = this.#copyUp(name, key, target);
     this.#filling.set(name, filling);
     try {
       await filling;
@@ -164,42 +178,29 @@ export class Volumes {
     }
   }
 
-  /** Fills a fresh folder beside and swaps it in, so that a copy that was cut off is begun anew. */
   async #copyUp(name: string, key: string, target: string): Promise<void> {
+    const volume = { folder: join(this.#folder, name), data: this.path(name) };
     const root = this.#snapshots.openRoot(key);
     let from: number | undefined;
     try {
       from = openDirectory(root, target);
-      if (from === undefined) return;
-      const beside = join(this.#folder, name, 'filling');
-      await rm(beside, { recursive: true, force: true });
-      mkdirSync(beside, { mode: 0o755 });
-      const to = openSync(beside, constants.O_RDONLY | constants.O_DIRECTORY);
-      try {
-        await workOnTrees('copy', from, to);
-        syncfs(to);
-      } finally {
-        closeSync(to);
-      }
-      await rm(this.path(name), { recursive: true, force: true });
-      renameSync(beside, this.path(name));
-      flushFolder(join(this.#folder, name)); // before it is recorded as filled
+      if (from === undefined) return void (await finishFilling(volume));
+      const source = from;
+      await this.mounts.withMounted(name, (device) =>
+        device === undefined ? fillVolume(source, volume) : fillMounted(source, volume.data),
+      );
     } finally {
       if (from !== undefined) closeSync(from);
       closeSync(root);
     }
   }
 
-  /** Keys of the containers that use a volume. */
-  usersOf(name: string): string[] {
-    const rows = this.#database.prepare('SELECT DISTINCT key FROM volume_users WHERE name = ?').all(name);
-    return (rows as unknown as { key: string }[]).map(({ key }) => key);
-  }
-
   #drop(name: string): void {
     this.#database.transact(() => {
-      this.#database.prepare('DELETE FROM volumes WHERE name = ?').run(name);
+      this.#store.remove(name);
       this.#announce('destroy', name);
+      // What is mounted is not the volume's own, and must not be shredded with it.
+      unmountAll(this.path(name));
       // Before the commit: a crash may leave a volume empty, but never a new one of this name with the old data.
       const gone = `${gonePrefix}${randomBytes(8).toString('hex')}`;
       renameSync(join(this.#folder, name), join(this.#folder, gone));
@@ -209,13 +210,8 @@ export class Volumes {
   }
 
   #announce(action: 'create' | 'destroy', name: string): void {
-    this.#publisher.announce({
-      type: 'volume',
-      action,
-      actorId: name,
-      attributes: { driver: 'local' },
-      timeUnixNano: nowUnixNano(),
-    });
+    const attributes = { driver: 'local' };
+    this.#publisher.announce({ type: 'volume', action, actorId: name, attributes, timeUnixNano: nowUnixNano() });
   }
 
   #shred(gone: string): void {
@@ -235,24 +231,7 @@ function openDirectory(root: number, path: string): number | undefined {
   }
 }
 
-interface VolumeRow {
-  readonly name: string;
-  readonly labels: string;
-  readonly anonymous: bigint;
-  readonly created_at_unix_nano: bigint;
-  readonly filled: bigint;
-}
-
-function fromRow(row: VolumeRow): VolumeRecord {
-  return {
-    name: row.name,
-    labels: JSON.parse(row.labels) as Record<string, string>,
-    anonymous: row.anonymous !== 0n,
-    createdAtUnixNano: row.created_at_unix_nano,
-    filled: row.filled !== 0n,
-  };
-}
-
-function sorted(labels: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
+function isSame(a: Pairs, b: Pairs): boolean {
+  const entries = Object.entries(a);
+  return entries.length === Object.keys(b).length && entries.every(([key, value]) => b[key] === value);
 }

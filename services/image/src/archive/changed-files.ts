@@ -1,5 +1,6 @@
 import { type FileStatus, readXattrsAt, S_IFCHR, S_IFMT, S_IFREG } from '@flotilla/linux';
 import { type BytePath, forSyscall, join, toBytePath } from './byte-path.ts';
+import { changedRoots } from './changed-roots.ts';
 import type { FoundFile } from './file-entries.ts';
 import { findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
 
@@ -9,6 +10,8 @@ export interface ChangedTree {
   readonly merged: number;
   /** Undefined for an image without layers. */
   readonly lower: number | undefined;
+  /** The upper folder is the whole root that the container sees, not only what it changed. */
+  readonly whole?: boolean;
 }
 
 /** What the writable layer says of a path. */
@@ -43,9 +46,14 @@ interface Place {
  * (`redirect_dir`) and a file whose data is elsewhere (`metacopy`) are whole. `mountPoints`: empty files and folders that the
  * engine made to mount on; they and the folders that hold nothing else are left out.
  */
-export function changedFiles({ upper, merged, lower }: ChangedTree, mountPoints: readonly string[]) {
+export function changedFiles({ upper, merged, lower, whole }: ChangedTree, mountPoints: readonly string[]) {
   const points = new Set(mountPoints.map((path) => toBytePath(path.slice(1))));
   const above = new Set([...points].flatMap(foldersAbove));
+  if (whole) {
+    return changedRoots({ path: '', merged, lower }, (place, name) =>
+      isMountPoint({ ...place, upper: place.merged }, name, { points, above }),
+    );
+  }
   return walk({ path: '', upper, merged, lower }, { points, above });
 }
 

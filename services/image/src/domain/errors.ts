@@ -43,6 +43,15 @@ export function digestMismatch(what: string, expected: string, got: string): Flo
   });
 }
 
+/** The store's disk has lost, or changed, some of a blob that was whole. */
+export function blobDamaged(digest: string, cause?: unknown): FlotillaError {
+  return new FlotillaError('data_loss', `blob ${digest} is damaged in the store: pull or load its image again`, {
+    reason: 'BLOB_DAMAGED',
+    metadata: { blob: digest },
+    cause,
+  });
+}
+
 export function snapshotNotFound(key: string): FlotillaError {
   return new FlotillaError('not_found', `no snapshot for container ${key}`, {
     reason: 'SNAPSHOT_NOT_FOUND',

@@ -2,8 +2,29 @@
 export interface VolumeRecord {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Of the local driver: see {@link parseVolumeOptions}. */
+  readonly options: Readonly<Record<string, string>>;
   readonly anonymous: boolean;
   readonly createdAtUnixNano: bigint;
-  /** Whether it was filled from an image, or is past that. */
-  readonly filled: boolean;
+}
+
+/** A volume that a container wants. */
+export interface VolumeWish {
+  /** Empty for an anonymous one. */
+  readonly name: string;
+  readonly target: string;
+  readonly noCopy: boolean;
+  /** Of a volume that is made. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Another container has it: it must be there. */
+  readonly inherited: boolean;
+}
+
+/** A volume in a container that is about to run: what its events tell. */
+export interface VolumeMount {
+  readonly name: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  readonly propagation: string;
 }

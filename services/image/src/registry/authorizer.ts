@@ -22,6 +22,8 @@ export interface AuthorizerOptions {
   readonly credentials: Credentials;
   /** `repository:library/debian:pull`, when a challenge does not say. */
   readonly scope: string;
+  /** Scopes that every token must have, whatever a challenge asks for: a push would be asked for one after the other. */
+  readonly needs?: readonly string[];
   readonly send: (request: Omit<HttpRequest, 'signal'>, signal: AbortSignal) => Promise<HttpAnswer>;
   /** Whether a token server may be asked without TLS. */
   readonly mayBePlain: (host: string) => boolean;
@@ -102,7 +104,8 @@ export class Authorizer {
 
   async #fetchToken(signal: AbortSignal): Promise<void> {
     const { host } = this.#options;
-    const { realm = '', service, scope = this.#options.scope } = this.#challenge?.parameters ?? {};
+    const { realm = '', service, scope: asked = this.#options.scope } = this.#challenge?.parameters ?? {};
+    const scope = [...new Set([...(this.#options.needs ?? []), ...asked.split(' ')])].join(' ');
     const url = URL.canParse(realm) ? new URL(realm) : undefined;
     if (url === undefined || !this.#mayAsk(url)) {
       throw answerInvalid(host, `names ${JSON.stringify(realm.slice(0, 200))} as its token server`);

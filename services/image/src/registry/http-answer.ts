@@ -11,6 +11,8 @@ export interface HttpAnswer {
 
 const mostRedirects = 5;
 const redirects = new Set([301, 302, 303, 307, 308]);
+/** Those after which what was sent is sent again (RFC 9110, 15.4); the others would make a GET of it. */
+const repeating = new Set([307, 308]);
 
 /**
  * Asks, and goes where it is sent. What proves who we are goes to the host that it is for, and never over a connection that
@@ -26,14 +28,12 @@ export async function sendFollowing(
     const response = await transport.send({ ...request, url, headers });
     const status = response.statusCode ?? 0;
     const { location } = response.headers;
-    if (!redirects.has(status) || location === undefined) return { response, url, status };
+    const follows = request.method === 'GET' || request.method === 'HEAD' ? redirects : repeating;
+    if (!follows.has(status) || location === undefined) return { response, url, status };
     response.destroy();
     if (hops === mostRedirects) throw answerInvalid(request.url.host, `redirects more than ${mostRedirects} times`);
-    const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
-    const allowed =
-      next?.protocol === 'https:' ||
-      (next?.protocol === 'http:' && (url.protocol === 'http:' || mayBePlain(next.host)));
-    if (next === undefined || !allowed) {
+    const next = placeToGo(location, url, mayBePlain);
+    if (next === undefined) {
       throw answerInvalid(
         request.url.host,
         `redirects to ${JSON.stringify(location.slice(0, 200))}, which is no place to go`,
@@ -42,6 +42,13 @@ export async function sendFollowing(
     if (next.origin !== url.origin) headers = withoutSecrets(headers);
     url = next;
   }
+}
+
+/** Where a server sends us, if it is a place to go: never over a connection that becomes plain. */
+export function placeToGo(location: string, from: URL, mayBePlain: (host: string) => boolean): URL | undefined {
+  const next = URL.canParse(location, from) ? new URL(location, from) : undefined;
+  if (next?.protocol === 'https:') return next;
+  return next?.protocol === 'http:' && (from.protocol === 'http:' || mayBePlain(next.host)) ? next : undefined;
 }
 
 function withoutSecrets(headers: Readonly<Record<string, string>>): Record<string, string> {

@@ -2,12 +2,12 @@ import type { IncomingMessage } from 'node:http';
 import { isDigest, type Reference, sha256Digest } from '@flotilla/oci';
 import { type Descriptor, mediaTypes } from '@flotilla/oci/image';
 import { Authorizer, anonymous, type Credentials } from './authorizer.ts';
-import { Backoff, parseRetryAfter } from './backoff.ts';
-import { parseChallenges } from './challenge.ts';
-import { type HttpAnswer, readBody, readErrorWords, sendFollowing } from './http-answer.ts';
-import { answerInvalid, contentMismatch, refusedByStatus, sizeMismatch, TransientError } from './registry-error.ts';
+import { type HttpAnswer, readBody, sendFollowing } from './http-answer.ts';
+import { Patience } from './patience.ts';
+import { findOrigin, RegistryEndpoint, registryHost, type Send } from './registry-endpoint.ts';
+import { answerInvalid, contentMismatch, sizeMismatch } from './registry-error.ts';
 import type { RegistrySettings } from './settings.ts';
-import { type HttpRequest, isNameUnknown, Transport } from './transport.ts';
+import { type HttpRequest, Transport } from './transport.ts';
 
 /** A document of the manifests' kind, as it came. */
 export interface FetchedDocument {
@@ -15,11 +15,6 @@ export interface FetchedDocument {
   readonly digest: string;
   /** As the registry calls it, without parameters. */
   readonly mediaType: string;
-}
-
-interface Endpoint {
-  readonly origin: string;
-  readonly authorizer: Authorizer;
 }
 
 /** Bytes of a manifest or an index (distribution-spec: registries need not take more). */
@@ -30,7 +25,6 @@ const acceptManifests = [
   mediaTypes.ociManifest,
   mediaTypes.dockerManifest,
 ].join(', ');
-const transientStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 export interface RegistryClientOptions {
   readonly reference: Reference;
@@ -43,14 +37,14 @@ export class RegistryClient implements Disposable {
   readonly #options: RegistryClientOptions;
   readonly #host: string;
   readonly #transport: Transport;
-  #endpoints: Promise<readonly Endpoint[]> | undefined;
+  #endpoints: Promise<readonly RegistryEndpoint[]> | undefined;
   /** Whether anybody has answered yet, whatever it was. */
   #answered = false;
 
   constructor(options: RegistryClientOptions) {
     this.#options = options;
     const { domain } = options.reference;
-    this.#host = domain === 'docker.io' ? 'registry-1.docker.io' : domain;
+    this.#host = registryHost(domain);
     this.#transport = new Transport(options.settings, this.#host);
   }
 
@@ -59,9 +53,7 @@ export class RegistryClient implements Disposable {
    * REGISTRY_RATE_LIMITED, REGISTRY_UNAVAILABLE, REGISTRY_UNTRUSTED, REGISTRY_ANSWER_INVALID.
    */
   async getManifest(tagOrDigest: string, signal: AbortSignal): Promise<FetchedDocument> {
-    const { settings } = this.#options;
-    const patient = new Backoff(settings);
-    const hasty = new Backoff({ ...settings, retries: Math.min(settings.retries, 1) });
+    const patience = new Patience(this.#options.settings, () => this.#answered);
     for (;;) {
       try {
         const headers = { accept: acceptManifests };
@@ -70,9 +62,7 @@ export class RegistryClient implements Disposable {
         const bytes = await readBody(answer, largestManifest, `manifest ${tagOrDigest}`);
         return checkManifest(answer, bytes, tagOrDigest);
       } catch (error) {
-        // Somebody waits: where nobody ever answers is soon said. What has answered may be waited for.
-        if (!this.#answered && isNameUnknown(error)) throw (error as TransientError).lasting;
-        await (this.#answered ? patient : hasty).pause(error, signal);
+        await patience.pause(error, signal);
       }
     }
   }
@@ -136,30 +126,10 @@ export class RegistryClient implements Disposable {
     return await this.#getFrom(endpoints.at(-1)!, request);
   }
 
-  async #getFrom({ origin, authorizer }: Endpoint, { path, what, headers, signal }: GetRequest): Promise<HttpAnswer> {
-    const url = new URL(`${origin}/v2/${this.#options.reference.path}/${path}`);
-    for (let challenged = false; ; challenged = true) {
-      const authorization = await authorizer.header(signal);
-      const answer = await this.#send(
-        { method: 'GET', url, headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) } },
-        signal,
-      );
-      const { status, response } = answer;
-      if (status === 200 || (status === 206 && headers.range !== undefined)) return answer;
-      // Only the registry itself may ask who we are, not where it sends us.
-      if (status === 401 && !challenged && answer.url.origin === url.origin) {
-        response.destroy();
-        await authorizer.answer(
-          parseChallenges(response.headersDistinct['www-authenticate'] ?? []),
-          authorization,
-          signal,
-        );
-        continue;
-      }
-      const lasting = refusedByStatus({ host: url.host, what, status, words: await readErrorWords(answer) });
-      if (!transientStatuses.has(status)) throw lasting;
-      throw new TransientError(lasting, parseRetryAfter(response.headers['retry-after'], Date.now()));
-    }
+  async #getFrom(endpoint: RegistryEndpoint, { path, what, headers, signal }: GetRequest): Promise<HttpAnswer> {
+    const url = new URL(`${endpoint.origin}/v2/${this.#options.reference.path}/${path}`);
+    const expected = headers.range === undefined ? [200] : [200, 206];
+    return await endpoint.ask({ method: 'GET', url, what, headers, expected, signal });
   }
 
   async #send(request: Omit<HttpRequest, 'signal'>, signal: AbortSignal): Promise<HttpAnswer> {
@@ -169,38 +139,25 @@ export class RegistryClient implements Disposable {
     return answer;
   }
 
-  async #findEndpoints(signal: AbortSignal): Promise<readonly Endpoint[]> {
+  async #findEndpoints(signal: AbortSignal): Promise<readonly RegistryEndpoint[]> {
     const { settings, reference, credentials } = this.#options;
     const mirrors = settings.mirrors.filter(({ domain }) => domain === reference.domain);
-    const endpoint = (origin: string, who: Credentials): Endpoint => {
+    const send: Send = (request, abort) => this.#send(request, abort);
+    const endpoint = (origin: string, who: Credentials) => {
       const authorizer = new Authorizer({
         host: new URL(origin).host,
         credentials: who,
         scope: `repository:${reference.path}:pull`,
-        send: (request, abort) => this.#send(request, abort),
+        send,
         mayBePlain: (host) => settings.insecure.has(host),
       });
-      return { origin, authorizer };
+      return new RegistryEndpoint({ origin, authorizer, send });
     };
     // A password is for the registry that it was given for.
     return [
       ...mirrors.map(({ origin }) => endpoint(origin, anonymous)),
-      endpoint(await this.#findOrigin(signal), credentials),
+      endpoint(await findOrigin(this.#host, settings, send, signal), credentials),
     ];
-  }
-
-  /** An insecure registry speaks TLS, or else it does not. */
-  async #findOrigin(signal: AbortSignal): Promise<string> {
-    const secure = `https://${this.#host}`;
-    if (!this.#options.settings.insecure.has(this.#host)) return secure;
-    try {
-      const { response } = await this.#send({ method: 'GET', url: new URL(`${secure}/v2/`), headers: {} }, signal);
-      response.destroy();
-      return secure;
-    } catch (error) {
-      if (!(error instanceof TransientError)) throw error;
-      return `http://${this.#host}`;
-    }
   }
 }
 

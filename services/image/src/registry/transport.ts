@@ -1,5 +1,6 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { pipeline } from 'node:stream/promises';
 import { createSecureContext } from 'node:tls';
 import { FlotillaError } from '@flotilla/errors';
 import { isLoopback } from './insecure-hosts.ts';
@@ -7,11 +8,19 @@ import { TransientError, unavailable, untrusted } from './registry-error.ts';
 import type { RegistrySettings } from './settings.ts';
 import { readHostCertificates, systemAuthorities } from './trust.ts';
 
+/** A body that is read as it is sent, and anew when it must be sent again. */
+export interface BodySource {
+  readonly sizeBytes: number;
+  readonly open: () => AsyncIterable<Uint8Array>;
+}
+
 export interface HttpRequest {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array | BodySource;
+  /** So many times as long as others it may take to answer. */
+  readonly patience?: number;
   readonly signal: AbortSignal;
 }
 
@@ -30,18 +39,23 @@ export class Transport implements Disposable {
     this.#registryHost = registryHost;
   }
 
-  /** The answer's head; its body is to be read or destroyed. TransientError, REGISTRY_UNTRUSTED. */
-  async send({ method, url, headers, body, signal }: HttpRequest): Promise<IncomingMessage> {
+  /** The answer's head; its body is to be read or destroyed. TransientError, REGISTRY_UNTRUSTED, and what a body throws. */
+  async send({ method, url, headers, body, patience = 1, signal }: HttpRequest): Promise<IncomingMessage> {
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send(url, {
       method,
       agent: this.#agentFor(url),
-      headers: { 'user-agent': 'flotilla', 'accept-encoding': 'identity', ...headers },
+      headers: {
+        'user-agent': 'flotilla',
+        'accept-encoding': 'identity',
+        ...(method === 'GET' || method === 'HEAD' ? {} : { 'content-length': String(lengthOf(body)) }),
+        ...headers,
+      },
       signal,
     });
-    const { stallMs } = this.#settings;
+    const stallMs = this.#settings.stallMs * patience;
     const stalled = () => new Error(`no byte came for ${stallMs} ms`);
     // A name that is looked up, a proxy that is asked, a connection that is made: no socket that could tell that it waits.
     const headTimer = setTimeout(() => request.destroy(stalled()), stallMs);
@@ -51,7 +65,9 @@ export class Transport implements Disposable {
     });
     // Later ones are the answer's, which whoever reads it hears.
     request.on('error', reject);
-    request.end(body);
+    if (typeof body === 'object' && 'open' in body)
+      sendBody(request, body, { reject, onProgress: () => headTimer.refresh() });
+    else request.end(body);
     try {
       return await promise;
     } catch (error) {
@@ -108,6 +124,36 @@ export class Transport implements Disposable {
       );
     }
   }
+}
+
+function lengthOf(body: HttpRequest['body']): number {
+  if (body === undefined) return 0;
+  if (typeof body === 'string') return Buffer.byteLength(body);
+  return 'open' in body ? body.sizeBytes : body.length;
+}
+
+/** Sends a body as fast as it is taken, and no more of it once it is answered. */
+function sendBody(
+  request: ClientRequest,
+  body: BodySource,
+  { reject, onProgress }: { readonly reject: (error: unknown) => void; readonly onProgress: () => void },
+): void {
+  const answered = new AbortController();
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of body.open()) {
+        onProgress();
+        yield chunk;
+      }
+      onProgress();
+    } catch (error) {
+      // What reading it says, not what then becomes of the connection.
+      reject(error);
+      throw error;
+    }
+  }
+  request.once('response', (answer) => answer.once('close', () => answered.abort()));
+  pipeline(chunks, request, { signal: answered.signal }).catch(() => {});
 }
 
 /** What a connection that failed, or broke, means. */

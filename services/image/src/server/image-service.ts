@@ -9,6 +9,7 @@ import {
   ImportImageResponse,
   LoadImagesResponse,
   PullImageResponse,
+  PushImageResponse,
   RegistryAuth,
 } from '@flotilla/proto/flotilla/v1/image';
 import { type Implementation, implement } from '@flotilla/rpc';
@@ -16,10 +17,12 @@ import type { ContentStore } from '../adapters/content-store.ts';
 import type { ImageLoader } from '../adapters/image-loader.ts';
 import type { ImageRemover } from '../adapters/image-remover.ts';
 import type { SnapshotStore } from '../adapters/snapshot-store.ts';
+import type { ImageSaver } from '../archive/image-saver.ts';
 import { platformNotFound } from '../domain/errors.ts';
 import { type ImageRecord, parseTime } from '../domain/image.ts';
 import { formatPlatform, parsePlatform, platformOf, runsOn } from '../domain/platform.ts';
 import type { ImagePuller } from '../registry/image-puller.ts';
+import type { ImagePusher } from '../registry/image-pusher.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { matchesLabels, matchesReference } from './image-filter.ts';
 import { pruneImages } from './prune.ts';
@@ -31,6 +34,8 @@ export interface ImageServiceDependencies {
   readonly content: ContentStore;
   readonly loader: ImageLoader;
   readonly puller: ImagePuller;
+  readonly pusher: ImagePusher;
+  readonly saver: ImageSaver;
   readonly remover: ImageRemover;
   readonly snapshots: SnapshotStore;
   /** GOARCH of this host. */
@@ -39,7 +44,7 @@ export interface ImageServiceDependencies {
 
 /** flotilla.v1.ImageService. */
 export function imageService(has: ImageServiceDependencies): Implementation {
-  const { images, content, loader, puller, remover } = has;
+  const { images, content, loader, puller, pusher, saver, remover } = has;
   const host = { os: 'linux', architecture: has.architecture };
   const toProto = (image: ImageRecord) => imageToProto(image, images.referencesOf(image.imageId));
   return implement(ImageServiceService, {
@@ -54,6 +59,18 @@ export function imageService(has: ImageServiceDependencies): Implementation {
         else yield { event: { $case: 'image', value: toProto(event.result.image) }, digest: event.result.digest };
       }
     },
+    async *pushImage({ reference, auth }, { signal }) {
+      const credentials = RegistryAuth.fromPartial(auth ?? {});
+      const pushed = streamTransfer((onProgress) => pusher.push({ reference, credentials, onProgress, signal }));
+      for await (const event of pushed) {
+        if ('progress' in event)
+          yield PushImageResponse.create({ event: { $case: 'progress', value: event.progress } });
+        else {
+          const { digest, sizeBytes } = event.result;
+          yield { event: { $case: 'manifestDigest', value: digest }, manifestSizeBytes: BigInt(sizeBytes) };
+        }
+      }
+    },
     async *loadImages(requests, { signal }) {
       const chunks = chunksOf(requests);
       for await (const event of streamTransfer((onProgress) => loader.load({ chunks, onProgress, signal }))) {
@@ -61,6 +78,9 @@ export function imageService(has: ImageServiceDependencies): Implementation {
           yield LoadImagesResponse.create({ event: { $case: 'progress', value: event.progress } });
         else for (const image of event.result) yield { event: { $case: 'image', value: toProto(image) } };
       }
+    },
+    async *saveImages({ references }, { signal }) {
+      for await (const chunk of saver.save(references, signal)) yield { chunk };
     },
     async *importImage(requests, { signal }) {
       const { options, chunks } = await readOptions(requests);
@@ -157,9 +177,11 @@ function historyOf(image: ImageRecord, images: ImageStore): GetImageHistoryRespo
     comment: step.comment ?? '',
     sizeBytes: BigInt(step.empty_layer === true ? 0 : (image.layerSizes[layer++] ?? 0)),
     references: [] as string[],
+    imageId: '',
   }));
   const last = entries.at(-1);
   if (last !== undefined) {
+    last.imageId = image.imageId;
     last.references = images.referencesOf(image.imageId).map((name) => familiarReference(parseReference(name)));
   }
   return GetImageHistoryResponse.fromPartial({ entries: entries.reverse() });

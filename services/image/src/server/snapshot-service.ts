@@ -5,6 +5,7 @@ import type { SnapshotMounts, SnapshotStore } from '../adapters/snapshot-store.t
 import type { Volumes } from '../adapters/volumes.ts';
 import type { ImageStore } from '../store/image-store.ts';
 import { imageToProto } from './to-proto.ts';
+import { checkDriver } from './volume-service.ts';
 
 export interface SnapshotServiceDependencies {
   readonly images: ImageStore;
@@ -39,15 +40,25 @@ export function snapshotService({
     getSnapshotter: async () => snapshotter,
     listSnapshots: async () => ({ keys: snapshots.keys() }),
     prepareVolumes: async ({ key, volumes: wishes }) => {
-      for (const { target } of wishes) {
+      for (const { target, driver } of wishes) {
         if (!target.startsWith('/')) throw invalidField('volumes.target', 'an absolute path', target);
+        checkDriver(driver, 'volumes.driver');
       }
       return { volumes: await volumes.prepare(key, wishes) };
     },
     releaseVolumes: async ({ key, removeAnonymous }) => {
-      volumes.release(key, removeAnonymous);
+      await volumes.release(key, removeAnonymous);
       return {};
     },
+    mountVolumes: async ({ key, volumes: mounts }, { signal }) => {
+      await volumes.mounts.mount(key, mounts, signal);
+      return {};
+    },
+    unmountVolumes: async ({ key }) => {
+      await volumes.mounts.unmount(key);
+      return {};
+    },
+    listVolumeMounts: async () => ({ keys: volumes.mounts.keys() }),
     readSnapshotFile: async ({ key, path }) => {
       if (!path.startsWith('/')) throw invalidField('path', 'an absolute path', path);
       const data = snapshots.readFile(key, path);

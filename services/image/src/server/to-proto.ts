@@ -94,6 +94,7 @@ export function volumeToProto(volume: VolumeRecord, mountpoint: string): Volume 
   return Volume.fromPartial({
     name: volume.name,
     driver: 'local',
+    options: { ...volume.options },
     labels: { ...volume.labels },
     mountpoint,
     createdAtUnixNano: volume.createdAtUnixNano,

@@ -12,19 +12,22 @@ export function volumeService(volumes: Volumes): Implementation {
   const toProto = (volume: VolumeRecord) => volumeToProto(volume, volumes.path(volume.name));
   return implement(VolumeServiceService, {
     createVolume: async ({ name, driver, options, labels }) => {
-      if (driver !== '' && driver !== 'local') throw invalidField('driver', '`local`', driver);
-      const [option] = Object.keys(options);
-      if (option !== undefined) throw invalidField(`options.${option}`, 'absent: the driver has no options yet');
-      return { volume: toProto(volumes.create(name, labels)) };
+      checkDriver(driver, 'driver');
+      return { volume: toProto(volumes.create({ name, labels, options })) };
     },
     getVolume: async ({ name }) => ({ volume: toProto(volumes.get(name)) }),
-    listVolumes: async ({ names, labels }) => ({
-      volumes: volumes
-        .list()
-        .filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)))
-        .filter((volume) => matchesLabels(volume.labels, labels))
-        .map(toProto),
-    }),
+    listVolumes: async ({ names, labels, drivers, dangling }) => {
+      const used = volumes.used();
+      return {
+        volumes: volumes
+          .list()
+          .filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)))
+          .filter((volume) => matchesLabels(volume.labels, labels))
+          .filter(() => drivers.length === 0 || drivers.includes('local'))
+          .filter(({ name }) => dangling === undefined || dangling !== used.has(name))
+          .map(toProto),
+      };
+    },
     pruneVolumes: (request, { signal }) => pruneVolumes(volumes, request, signal),
     removeVolume: async ({ name, force }) => {
       try {
@@ -35,4 +38,9 @@ export function volumeService(volumes: Volumes): Implementation {
       return {};
     },
   });
+}
+
+/** Other drivers are another issue's. */
+export function checkDriver(driver: string, field: string): void {
+  if (driver !== '' && driver !== 'local') throw invalidField(field, '`local`', driver);
 }

@@ -39,4 +39,19 @@ export const migrations: readonly string[] = [
   ) STRICT;
   ${outboxMigration}
   `,
+  `
+  -- Options of the driver, as JSON.
+  ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+  ALTER TABLE volumes DROP COLUMN filled;
+  -- Asked for by name: it is not removed with the container, though it be an anonymous one.
+  ALTER TABLE volume_users ADD COLUMN by_name INTEGER NOT NULL DEFAULT 0;
+  -- Volumes of containers that run, or are about to. mounted: it has been, and that was announced.
+  CREATE TABLE volume_mounts (
+    key TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    mounted INTEGER NOT NULL,
+    PRIMARY KEY (key, position)
+  ) STRICT;
+  `,
 ];

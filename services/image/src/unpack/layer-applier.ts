@@ -25,6 +25,7 @@ import {
   symlinkat,
   utimensat,
 } from '@flotilla/linux';
+import { removeIdleWhiteouts } from './idle-whiteouts.ts';
 import { components, type LayerEntry } from './layer-entry.ts';
 import { entryRefused } from './layer-error.ts';
 
@@ -43,6 +44,8 @@ export class LayerApplier {
   readonly #rootFd: number;
   /** Directories get their time last: writing into them changes it. */
   readonly #directories: { readonly path: string; readonly modifiedUnixNano: bigint }[] = [];
+  /** What this layer hides, from its root. */
+  readonly #whiteouts: string[] = [];
   /** The directory that the last entry was in: most entries come one after the other. */
   #parent: { readonly path: string; readonly fd: number } | undefined;
 
@@ -87,6 +90,7 @@ export class LayerApplier {
 
   /** What can only be done once everything is there. */
   finish(): void {
+    removeIdleWhiteouts(this.#rootFd, this.#below, this.#whiteouts);
     for (const { path, modifiedUnixNano } of this.#directories) {
       let fd: number;
       try {
@@ -198,6 +202,7 @@ export class LayerApplier {
     if (hidden === '' || hidden === '.' || hidden === '..') throw entryRefused(entry.name, 'hides no name');
     try {
       mknodat(parent, hidden, S_IFCHR | 0o600);
+      this.#whiteouts.push([...entry.path.slice(0, -1), hidden].join('/'));
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       // A whiteout hides what is below, not what this layer has itself (OCI image-spec, layer.md, Whiteouts).

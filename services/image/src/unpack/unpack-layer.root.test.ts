@@ -6,6 +6,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -119,10 +120,12 @@ for (const format of [
 }
 
 test('whiteouts and opaque directories take overlayfs’s form', { skip }, async () => {
+  const below = await unpack(await tarOf([{ name: 'gone/file' }, { name: 'again/x' }, { name: 'own' }]));
   const { directory } = await unpack(
     await tarOf([
       { name: 'gone/', type: 'directory', mode: 0o755 },
       { name: 'gone/.wh.file' },
+      { name: 'gone/.wh.nothing' },
       { name: 'all/', type: 'directory', mode: 0o755 },
       { name: 'all/.wh..wh..opq' },
       { name: 'own', data: 'mine' },
@@ -131,7 +134,9 @@ test('whiteouts and opaque directories take overlayfs’s form', { skip }, async
       { name: 'again/', type: 'directory', mode: 0o755 },
       { name: '.wh..wh.plnk/x' },
     ]),
+    { below: [below.directory] },
   );
+  assert.deepEqual(readdirSync(join(directory, 'gone')), ['file'], 'hides what is not there');
   const device = lstatSync(join(directory, 'gone/file'));
   assert.ok(device.isCharacterDevice() && device.rdev === 0);
   const opaque = (name: string) =>

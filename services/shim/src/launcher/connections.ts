@@ -32,9 +32,9 @@ export class Connections {
     return [...listening, ...[...this.#connections.values()].map(({ fd, events }) => ({ fd, events }))];
   }
 
-  /** Those who come from now on wait for the next launcher. */
-  stopListening(): void {
-    this.#isListening = false;
+  /** False: those who come from now on wait, for the next launcher. */
+  set isListening(value: boolean) {
+    this.#isListening = value;
   }
 
   /** Whether nobody else is being served, nor has connected and is about to ask. */

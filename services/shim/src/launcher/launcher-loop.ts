@@ -119,7 +119,7 @@ export class LauncherLoop {
 
   /** To what is due first; and orphans that nobody told of are looked for now and then. */
   #pollTimeoutMs(): number {
-    const canAdopt = this.#launches.adoptions < mostAdoptions;
+    const canAdopt = this.#drained === undefined && this.#launches.adoptions < mostAdoptions;
     const dueInMs = Math.min(
       this.#launches.dueInMs,
       this.#processes.dueInMs,
@@ -156,10 +156,15 @@ export class LauncherLoop {
   /** Others queue at the socket; what is under way comes to its end. */
   #drain(connection: Connection): void {
     this.#drained = connection;
-    this.#connections.stopListening();
+    this.#connections.isListening = false;
   }
 
+  /** Who wants it to leave sees to the next launcher; when that one has gone itself, this one goes on. */
   #leaveIfDrained(): void {
+    if (this.#drained?.isOver) {
+      this.#drained = undefined;
+      this.#connections.isListening = true;
+    }
     if (this.#drained === undefined || !this.#launches.isEmpty || this.#store.pollFds.length > 0) return;
     if (!this.#connections.isAlone(this.#drained)) return;
     this.#log.info({ shims: this.#table.served }, 'makes way for another launcher');

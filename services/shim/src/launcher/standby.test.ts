@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { closeFd, findProcess, sendFds, unixSocketPair } from '@flotilla/linux';
+import { LauncherRequest } from '@flotilla/proto/flotilla/launcher/v1/launcher';
+import { encodeFrame } from './frame.ts';
 import { LauncherProcess } from './testing/launcher-process.ts';
 import { TestManager } from './testing/test-manager.ts';
 
@@ -63,6 +67,27 @@ test('a launcher on standby takes over what is stored, once the one before has f
   assert.deepEqual({ pid, shims, storedDescriptors }, { pid: standby.pid, shims: 2, storedDescriptors: all.length });
   assert.ok(manager.hear().isReady);
 });
+
+test('a launcher goes on when whoever wanted it to leave goes before it can', async () => {
+  await using launcher = new LauncherProcess();
+  await launcher.start();
+  using other = disposable(connect(launcher.socketPath)); // has not asked yet: it is waited for
+  await once(other.socket, 'connect');
+  await launcher.state(); // so the launcher has taken it in
+  const drain = LauncherRequest.encode({ request: { $case: 'drain', value: {} } }).finish();
+  const asking = connect(launcher.socketPath);
+  asking.write(encodeFrame(drain));
+  await sleep(200);
+  asking.destroy();
+  launcher.makeShimDir('one', 'serve');
+  assert.equal((await launcher.launch('one')).$case, 'launch');
+  other.socket.destroy();
+  assert.equal((await launcher.state()).shims, 1);
+});
+
+function disposable(socket: Socket) {
+  return { socket, [Symbol.dispose]: () => void socket.destroy() };
+}
 
 test('a launcher on standby leaves when there is nobody who could give it its turn', async () => {
   await using launcher = new LauncherProcess();

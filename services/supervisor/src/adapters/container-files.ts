@@ -9,6 +9,7 @@ import { type LogSettings, TaskOptions } from '@flotilla/proto/flotilla/launcher
 import type { TaskLog } from '../domain/log-settings.ts';
 import type { Bundle, ExitRecord, Files, InitProcess, TaskTruth } from '../domain/ports.ts';
 import { hasLogFile, type LogOptions } from '../domain/validation/log-options.ts';
+import { checkPropagation } from './check-propagation.ts';
 import { type DeviceSet, type DeviceWish, readAllDevices, readDevices } from './host-devices.ts';
 import { isInitAlive, isShimAlive, readShimFile } from './process-identity.ts';
 import { watchProcess } from './watch-process.ts';
@@ -181,6 +182,10 @@ export class ContainerFiles implements Files {
       mkdirSync(path, { recursive: true });
       chmodSync(path, 0o755);
     }
+  }
+
+  checkPropagation(source: string, propagation: string, field: string): void {
+    checkPropagation(source, propagation, field);
   }
 
   devices(wishes: readonly DeviceWish[], privileged: boolean): DeviceSet {

@@ -1,13 +1,16 @@
+import { FlotillaError } from '@flotilla/errors';
 import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
 import { UsageServiceService } from '@flotilla/proto/flotilla/image/v1/usage';
 import { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
 import { type Client, connect } from '@flotilla/rpc';
-import type { ImageFacts, Images, RootfsMount, SnapshotFile, VolumeWish } from '../domain/ports.ts';
+import type { ImageFacts, Images, RootfsMount, SnapshotFile, VolumeMount, VolumeWish } from '../domain/ports.ts';
 
 const mostCachedFiles = 512;
 const calls = { ...SnapshotServiceService, getSnapshotUsage: UsageServiceService.getSnapshotUsage };
 /** Where the file system can do no better, a snapshot is a copy of the whole image. */
 const copyDeadlineMs = 600_000;
+/** Volumes are filled, or wait for a network. */
+const volumeDeadlineMs = 600_000;
 
 /** The image service. */
 export class ImageClient implements Images, Disposable {
@@ -63,12 +66,28 @@ export class ImageClient implements Images, Disposable {
   }
 
   async prepareVolumes(containerId: string, wishes: readonly VolumeWish[]) {
-    const { volumes } = await this.#client.prepareVolumes({ key: containerId, volumes: [...wishes] });
+    const { volumes } = await this.#client.prepareVolumes(
+      { key: containerId, volumes: [...wishes] },
+      { deadlineMs: volumeDeadlineMs },
+    );
     return volumes;
   }
 
   async releaseVolumes(containerId: string, removeAnonymous: boolean): Promise<void> {
     await this.#client.releaseVolumes({ key: containerId, removeAnonymous });
+  }
+
+  async mountVolumes(containerId: string, volumes: readonly VolumeMount[]): Promise<void> {
+    const request = { key: containerId, volumes: [...volumes] };
+    await known(this.#client.mountVolumes(request, { deadlineMs: volumeDeadlineMs }));
+  }
+
+  async unmountVolumes(containerId: string): Promise<void> {
+    await known(this.#client.unmountVolumes({ key: containerId }));
+  }
+
+  async listVolumeMounts(): Promise<readonly string[]> {
+    return (await known(this.#client.listVolumeMounts({})))?.keys ?? [];
   }
 
   async readFile({ containerId, imageId, path, fresh }: SnapshotFile): Promise<Uint8Array | undefined> {
@@ -93,5 +112,15 @@ export class ImageClient implements Images, Disposable {
     this.#files.set(key, content);
     const [oldest] = this.#files.keys();
     if (this.#files.size > mostCachedFiles && oldest !== undefined) this.#files.delete(oldest);
+  }
+}
+
+/** An image service of the release before has no volumes that need mounting. */
+async function known<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof FlotillaError && error.code === 'unimplemented') return undefined;
+    throw error;
   }
 }

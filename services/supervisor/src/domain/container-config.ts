@@ -53,6 +53,7 @@ export interface ContainerConfig {
   ipv4Address: string;
   ipv6Address: string;
   macAddress: string;
+  volumesFrom: string[];
 }
 
 /** Limits; 0 means none. */
@@ -90,6 +91,18 @@ export interface MountConfig {
   tmpfsSizeBytes: bigint;
   tmpfsMode: number;
   tmpfsOptions: string[];
+  nonRecursive: boolean;
+  readOnlyNonRecursive: boolean;
+  readOnlyForceRecursive: boolean;
+  volumeDriver: string;
+  volumeOptions: Record<string, string>;
+  volumeLabels: Record<string, string>;
+  volumeSubpath: string;
+}
+
+/** A mount that another container has. */
+export interface InheritedMount extends MountConfig {
+  readonly inherited: true;
 }
 
 export interface PortMapping {

@@ -2,9 +2,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent, moveTo, newContainer, type ResolvedMount } from './container.ts';
-import type { ContainerConfig } from './container-config.ts';
+import type { ContainerConfig, InheritedMount, MountConfig } from './container-config.ts';
 import type { Engine } from './engine.ts';
 import { findUser } from './find-user.ts';
+import type { VolumeWish } from './ports.ts';
 import { randomName } from './random-name.ts';
 import { sandboxWish } from './sandbox.ts';
 import { checkImageConfig, mergeArgs, mergeMounts, mergePorts } from './spec/merge-config.ts';
@@ -12,6 +13,7 @@ import { untilStored } from './until-stored.ts';
 import { parseMode } from './validation/modes.ts';
 import { checkContainerName } from './validation/names.ts';
 import { validateConfig } from './validation/validate-config.ts';
+import { inheritMounts } from './volumes-from.ts';
 
 export interface CreateRequest {
   readonly config: ContainerConfig;
@@ -125,6 +127,7 @@ function sandboxIdOf({ repository }: Engine, config: ContainerConfig, containerI
 async function make(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
   const { images, networks, repository } = engine;
   const { containerId, config } = record;
+  const inherited = inheritMounts(engine, config);
   prepareHostPaths(engine, config);
   const { imageId, config: image } = await images.resolve(config.image);
   checkImageConfig(image);
@@ -137,7 +140,7 @@ async function make(engine: Engine, record: ContainerRecord): Promise<ContainerR
     images.prepareSnapshot(containerId, imageId),
   ]);
   await findUser(engine, draft, config.user || image.user, config.groupAdd);
-  const mounts = await resolveMounts(engine, draft);
+  const mounts = await resolveMounts(engine, draft, inherited);
   const created = moveTo(draft, 'created', {
     made: { ...draft.made, mounts },
     warnings: [...record.warnings, ...warnings],
@@ -155,21 +158,34 @@ function prepareHostPaths({ files }: Engine, config: ContainerConfig): void {
 }
 
 /** Gives every mount its path on the host; anonymous volumes get their names. */
-async function resolveMounts({ images }: Engine, record: ContainerRecord): Promise<ResolvedMount[]> {
-  const mounts = mergeMounts(record.config, record.made!.image);
+async function resolveMounts(
+  { images }: Engine,
+  record: ContainerRecord,
+  inherited: readonly InheritedMount[],
+): Promise<ResolvedMount[]> {
+  const mounts = mergeMounts(record.config, record.made!.image, inherited);
   const wishes = mounts.filter(({ type }) => type === 'MOUNT_TYPE_VOLUME');
-  const volumes =
-    wishes.length === 0
-      ? []
-      : await images.prepareVolumes(
-          record.containerId,
-          wishes.map(({ source, target, noCopy }) => ({ name: source, target, noCopy })),
-        );
-  return mounts.map((mount) => {
+  const volumes = wishes.length === 0 ? [] : await images.prepareVolumes(record.containerId, wishes.map(volumeWish));
+  return mounts.map((resolving) => {
+    const { inherited: _, ...mount } = { inherited: false, ...resolving };
     if (mount.type !== 'MOUNT_TYPE_VOLUME') return { ...mount, hostPath: mount.source };
-    const volume = volumes[wishes.indexOf(mount)]!;
+    const volume = volumes[wishes.indexOf(resolving)]!;
     return { ...mount, source: volume.name, hostPath: volume.path };
   });
+}
+
+/** A part of a volume is not filled: what it would be filled from is not there before the volume is. */
+function volumeWish(mount: MountConfig | InheritedMount): VolumeWish {
+  const { source, target, noCopy, volumeDriver, volumeOptions, volumeLabels, volumeSubpath } = mount;
+  return {
+    name: source,
+    target,
+    noCopy: noCopy || volumeSubpath !== '',
+    driver: volumeDriver,
+    options: volumeOptions,
+    labels: volumeLabels,
+    inherited: 'inherited' in mount,
+  };
 }
 
 /** Takes back what a create had done so far. Its name is free at once, whatever becomes of the rest. */

@@ -58,6 +58,20 @@ export interface VolumeWish {
   readonly name: string;
   readonly target: string;
   readonly noCopy: boolean;
+  /** Of a volume that is made. */
+  readonly driver: string;
+  readonly options: Record<string, string>;
+  readonly labels: Record<string, string>;
+  /** Another container has it: it must be there. */
+  readonly inherited: boolean;
+}
+
+/** A volume in a container that is about to run. */
+export interface VolumeMount {
+  readonly name: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  readonly propagation: string;
 }
 
 /** The image service: idempotent by container id. */
@@ -77,6 +91,12 @@ export interface Images {
     wishes: readonly VolumeWish[],
   ): Promise<readonly { readonly name: string; readonly path: string }[]>;
   releaseVolumes(containerId: string, removeAnonymous: boolean): Promise<void>;
+  /** The container is about to run. FAILED_PRECONDITION / VOLUME_MOUNT_FAILED. */
+  mountVolumes(containerId: string, volumes: readonly VolumeMount[]): Promise<void>;
+  /** It runs no more. */
+  unmountVolumes(containerId: string): Promise<void>;
+  /** Containers that run with volumes. */
+  listVolumeMounts(): Promise<readonly string[]>;
   /** A file of the snapshot; undefined when it is not there. `fresh`: the container may have changed it. */
   readFile(file: SnapshotFile): Promise<Uint8Array | undefined>;
 }
@@ -303,6 +323,8 @@ export interface Files {
   listStateDirs(): readonly string[];
   /** INVALID_FIELD when a source of a bind mount is not there (and may not be made). */
   prepareBindSource(path: string, create: boolean, field: string): void;
+  /** FAILED_PRECONDITION / SOURCE_NOT_SHARED unless mounts in a source reach the container, or the container's reach the host. */
+  checkPropagation(source: string, propagation: string, field: string): void;
   /** Nodes and rules of devices. INVALID_FIELD when one is not there. */
   devices(
     devices: readonly { readonly hostPath: string; readonly containerPath: string; readonly permissions: string }[],

@@ -17,6 +17,7 @@ import { takeDown } from './take-down.ts';
 import { isDiskFull, untilStored } from './until-stored.ts';
 import { parseLogOptions } from './validation/log-options.ts';
 import { ipcMode, pidMode } from './validation/modes.ts';
+import { checkPropagation, mountVolumes } from './volume-mounts.ts';
 import { whileFlushing } from './while-flushing.ts';
 
 const staleAttempts = 20;
@@ -176,7 +177,12 @@ export function saveRunning(
 async function launch(engine: Engine, record: ContainerRecord): Promise<ContainerRecord> {
   const { files, facts } = engine;
   const { containerId, config, made, run } = record;
-  const [sandbox, { rootfsMounts, user }] = await Promise.all([openSandbox(engine, record), readRoot(engine, record)]);
+  checkPropagation(engine, record);
+  const [sandbox, { rootfsMounts, user }] = await Promise.all([
+    openSandbox(engine, record),
+    readRoot(engine, record),
+    mountVolumes(engine, record),
+  ]);
   const { nodes, rules } = files.devices(config.devices, config.privileged);
   const spec = buildSpec({
     config,

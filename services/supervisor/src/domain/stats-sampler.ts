@@ -59,9 +59,6 @@ export class StatsSampler {
       yield* (await this.#read(this.#wanted(listener))).values();
       return;
     }
-    const gone = Promise.withResolvers<undefined>();
-    const leave = () => gone.resolve(undefined);
-    signal.addEventListener('abort', leave, { once: true });
     this.#join(listener);
     try {
       const seen = new Set<string>();
@@ -69,7 +66,7 @@ export class StatsSampler {
         const wanted = this.#wanted(listener);
         if (wanted.length === 0 && (listener.ids !== undefined || mode === 'single')) return;
         if (mode === 'single' && wanted.every(({ containerId }) => seen.has(containerId))) return;
-        const round = await Promise.race([this.#next.promise, gone.promise]);
+        const round = await this.#nextRound(signal);
         if (round === undefined) return;
         for (const { containerId } of this.#wanted(listener)) {
           const sample = round.get(containerId);
@@ -79,8 +76,20 @@ export class StatsSampler {
         }
       }
     } finally {
-      signal.removeEventListener('abort', leave);
       this.#leave(listener);
+    }
+  }
+
+  /** Undefined when the signal is aborted first. */
+  async #nextRound(signal: AbortSignal): Promise<ReadonlyMap<string, Sample> | undefined> {
+    const { promise, resolve } = Promise.withResolvers<ReadonlyMap<string, Sample> | undefined>();
+    const leave = () => resolve(undefined);
+    signal.addEventListener('abort', leave, { once: true });
+    void this.#next.promise.then(resolve);
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', leave);
     }
   }
 

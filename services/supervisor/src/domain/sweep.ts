@@ -8,7 +8,12 @@ import type { Engine } from './engine.ts';
  * record is written before anything is made for it, so that nothing new is taken for old.
  */
 export async function sweep(engine: Engine): Promise<void> {
-  const results = await Promise.allSettled([sweepShims(engine), sweepSandboxes(engine), sweepSnapshots(engine)]);
+  const results = await Promise.allSettled([
+    sweepShims(engine),
+    sweepSandboxes(engine),
+    sweepSnapshots(engine),
+    sweepVolumeMounts(engine),
+  ]);
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
@@ -32,6 +37,16 @@ async function sweepSandboxes({ networks, repository, log, queue }: Engine): Pro
       if (hasSandbox(repository.get(sandboxId))) return;
       log.info({ containerId: sandboxId }, 'a sandbox that belongs to no running container is removed');
       await networks.detach(sandboxId);
+    });
+  }
+}
+
+async function sweepVolumeMounts({ images, repository, log, queue }: Engine): Promise<void> {
+  for (const containerId of await images.listVolumeMounts()) {
+    await queue.run(containerId, async () => {
+      if (hasSandbox(repository.get(containerId))) return;
+      log.info({ containerId }, 'volumes of a container that does not run are unmounted');
+      await images.unmountVolumes(containerId);
     });
   }
 }

@@ -6,7 +6,7 @@ import type { Engine } from '../domain/engine.ts';
 import { KeyedQueue } from '../domain/keyed-queue.ts';
 import { OpenArchives } from '../domain/open-archives.ts';
 import { OpenAttachments } from '../domain/open-attachments.ts';
-import type { Bundle, ExitRecord, TaskTruth } from '../domain/ports.ts';
+import type { Bundle, ExitRecord, TaskTruth, VolumeMount } from '../domain/ports.ts';
 import { restartPending } from '../domain/restart-pending.ts';
 import { RestartTimers } from '../domain/restart-timers.ts';
 import { reportExit } from '../domain/task-exit.ts';
@@ -32,6 +32,8 @@ export class FakeWorld {
   readonly events: ContainerEvent[] = [];
   readonly snapshots = new Set<string>();
   readonly volumes = new Map<string, string[]>();
+  /** Of containers that run. */
+  readonly mountedVolumes = new Map<string, readonly VolumeMount[]>();
   readonly sandboxes = new Set<string>();
   readonly tasks = new Map<string, FakeTask>();
   readonly bundles = new Map<string, Bundle>();
@@ -139,6 +141,12 @@ export class FakeWorld {
         return names.map((name) => ({ name, path: `/volumes/${name}` }));
       },
       releaseVolumes: async (containerId) => void volumes.delete(containerId),
+      mountVolumes: async (containerId, mounts) => {
+        this.mountedVolumes.set(containerId, mounts);
+        await this.step('mountVolumes');
+      },
+      unmountVolumes: async (containerId) => void this.mountedVolumes.delete(containerId),
+      listVolumeMounts: async () => [...this.mountedVolumes.keys()],
       readFile: async ({ path }) => {
         const text = this.files.get(path);
         return text === undefined ? undefined : Buffer.from(text);
@@ -211,6 +219,7 @@ export class FakeWorld {
         taskOf(containerId).state = 'paused';
       },
       resume: async (containerId) => {
+        await this.step('resume');
         const task = taskOf(containerId);
         if (task.state === 'exited')
           throw new FlotillaError('failed_precondition', 'ended', { reason: 'TASK_NOT_RUNNING' });
@@ -279,6 +288,7 @@ export class FakeWorld {
       listStateDirs: () => [],
       stateSize: async () => 10,
       prepareBindSource: () => {},
+      checkPropagation: () => {},
       devices: () => ({ nodes: [], rules: [] }),
     };
   }

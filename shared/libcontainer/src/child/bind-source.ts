@@ -1,4 +1,4 @@
-import { fstatSync, openSync } from 'node:fs';
+import { constants, fstatSync, openSync } from 'node:fs';
 import {
   CLONE_NEWNS,
   closeFd,
@@ -8,6 +8,7 @@ import {
   openTree,
   openTreeOf,
   RESOLVE_BENEATH,
+  RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   setns,
 } from '@flotilla/linux';
@@ -20,7 +21,11 @@ const ofProcess = /^\/proc\/(\d+)\/root(\/.+)$/;
  * another's (`/proc/<pid>/root/…`, as a container's /dev/shm is) this process goes there and comes back. Links on that
  * path are refused: they are the other container's to set.
  */
-export function openBindSource(source: string, { recursive }: { readonly recursive: boolean }): number {
+export function openBindSource(
+  source: string,
+  { recursive, subpath = '' }: { readonly recursive: boolean; readonly subpath?: string },
+): number {
+  if (subpath !== '') return openWithin(source, subpath, recursive);
   const [, pid, path] = ofProcess.exec(source) ?? [];
   if (pid === undefined || path === undefined) return openTree(source, { recursive });
   const own = openSync('/proc/self/ns/mnt', 'r');
@@ -36,6 +41,28 @@ export function openBindSource(source: string, { recursive }: { readonly recursi
   } finally {
     closeFd(own);
     closeFd(other);
+  }
+}
+
+/**
+ * Something in a folder that containers write to: they may be changing what its path leads to right now. The kernel resolves
+ * it below the open folder, and what it found is what is bound. Links may lead anywhere in the folder, not out of it.
+ */
+function openWithin(source: string, subpath: string, recursive: boolean): number {
+  const folder = openSync(source, O_PATH | constants.O_DIRECTORY);
+  try {
+    const fd = openat2(folder, subpath, { flags: O_PATH, resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS });
+    try {
+      return openTreeOf(fd, { recursive });
+    } finally {
+      closeFd(fd);
+    }
+  } catch (error) {
+    if (isErrno(error, 'ELOOP', 'EXDEV')) throw refused(`${source}/${subpath}`, 'it leads out of the volume');
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) throw refused(`${source}/${subpath}`, 'there is nothing of that name');
+    throw error;
+  } finally {
+    closeFd(folder);
   }
 }
 

@@ -1,5 +1,13 @@
 import { type BigIntStats, fstatSync, type Stats } from 'node:fs';
-import { closeFd, fileSystemType, isErrno, openFileSystem, openTree, setMountAttributes } from '@flotilla/linux';
+import {
+  closeFd,
+  fileSystemType,
+  isErrno,
+  MS_SHARED,
+  openFileSystem,
+  openTree,
+  setMountAttributes,
+} from '@flotilla/linux';
 import type { AttributeChange, MountPlan } from '../plan/mount-plan.ts';
 import { step } from '../setup-error.ts';
 import { attach, refused } from './attach.ts';
@@ -39,10 +47,26 @@ function mountOne(rootFd: number, plan: MountPlan, sourceFd: number | undefined)
   }
 }
 
+/**
+ * Copies of what is to be bound as a shared mount: taken while this mount namespace is still a peer of the host's, since
+ * mounts made in the copy of a slave reach nobody else (mount_namespaces(7)).
+ */
+export function openSharedSources(mounts: readonly MountPlan[]): Map<number, number> {
+  const sources = new Map<number, number>();
+  for (const [i, plan] of mounts.entries()) {
+    if (plan.type !== 'bind' || !plan.propagation.some(({ flag }) => flag === MS_SHARED)) continue;
+    sources.set(
+      i,
+      step(`open ${plan.source}`, () => openBindSource(plan.source, plan)),
+    );
+  }
+  return sources;
+}
+
 /** A mount that is nowhere yet. */
 export function openMount(rootFd: number, plan: MountPlan): number {
-  const { type, source, recursive, attributes } = plan;
-  if (type === 'bind') return openBindSource(source, { recursive });
+  const { type, source, attributes } = plan;
+  if (type === 'bind') return openBindSource(source, plan);
   try {
     return openFileSystem({ type, source, options: withMode(rootFd, plan), attributes: attributes.set });
   } catch (error) {

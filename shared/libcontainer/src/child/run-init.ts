@@ -22,7 +22,7 @@ import { makeDeviceLinks, makeDevices, type OpenedDevices } from './devices.ts';
 import { type CgroupEntry, createNamespaces, joinCgroups, joinNamespaces } from './enter-namespaces.ts';
 import { enterWorkingDirectory, finish, workingDirInvalid } from './finish.ts';
 import { makeReadonly, maskPaths } from './masks.ts';
-import { mountAll, type OpenedSources } from './mounts.ts';
+import { mountAll, type OpenedSources, openSharedSources } from './mounts.ts';
 import { ensureFolder } from './root-paths.ts';
 import { detachFromHost, enterRoot, mountLayers, openRoot } from './rootfs.ts';
 import { placeStdio } from './stdio.ts';
@@ -52,16 +52,17 @@ export function runInit({ plan, cgroups, view }: InitWork, channelFd: number): n
   const warnings = enterHostSide(plan, cgroups);
   joinNamespaces(plan.namespaces.join);
   createNamespaces(plan.namespaces);
+  const sources = openSharedSources(plan.rootfs?.mounts ?? []);
   if (plan.rootfs) {
     detachFromHost();
     mountLayers(plan.rootfs);
   }
-  return becomeInit(plan, channelFd, view, warnings, nothingOpened(plan.rootfs));
+  return becomeInit(plan, channelFd, view, warnings, opened(plan.rootfs, sources));
 }
 
-const nothingOpened = (rootfs: RootfsPlan | undefined): Opened => ({
+const opened = (rootfs: RootfsPlan | undefined, sources: OpenedSources): Opened => ({
   rootFd: rootfs && openRoot(rootfs.target),
-  sources: new Map(),
+  sources,
   devices: new Map(),
   nullFd: undefined,
 });

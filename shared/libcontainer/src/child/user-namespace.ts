@@ -22,6 +22,7 @@ import { becomeNamespaceRoot } from './credentials.ts';
 import { joinNamespaces } from './enter-namespaces.ts';
 import { guarded } from './finish.ts';
 import { openNullDevice } from './masks.ts';
+import { openSharedSources } from './mounts.ts';
 import { detachFromHost, mountLayers, takeTree } from './rootfs.ts';
 import { becomeInit, enterHostSide, type InitWork, type Opened } from './run-init.ts';
 
@@ -67,15 +68,15 @@ function succeed(
 
 function openOnHost(rootfs: RootfsPlan): Opened {
   step('make a mount namespace', () => unshare(CLONE_NEWNS));
+  const sources = openSharedSources(rootfs.mounts);
   detachFromHost();
   mountLayers(rootfs);
-  const sources = new Map<number, number>();
-  for (const [i, { type, source, recursive }] of rootfs.mounts.entries()) {
-    if (type === 'bind')
-      sources.set(
-        i,
-        step(`open ${source}`, () => openBindSource(source, { recursive })),
-      );
+  for (const [i, plan] of rootfs.mounts.entries()) {
+    if (plan.type !== 'bind' || sources.has(i)) continue;
+    sources.set(
+      i,
+      step(`open ${plan.source}`, () => openBindSource(plan.source, plan)),
+    );
   }
   const devices = new Map<string, number>();
   for (const { path } of rootfs.devices) {

@@ -24,6 +24,8 @@ export interface MountPlan {
   /** `bind`, or a file system type. */
   readonly type: string;
   readonly source: string;
+  /** Of a bind: what is bound lies there, below its source; empty for the source itself. */
+  readonly subpath: string;
   /** A bind takes what is mounted below its source along. */
   readonly recursive: boolean;
   /** Options of the file system, `key=value` or `key`. */
@@ -74,7 +76,7 @@ const withoutMeaning = new Set(['defaults', 'async', 'nomand', 'mand', 'loud', '
 const notOffered = new Set(['idmap', 'ridmap', 'tmpcopyup', 'remount']);
 
 /** Parses one mount of config.json; `field` names it in errors. */
-export function planMount({ destination, type, source, options = [] }: Mount, field: string): MountPlan {
+export function planMount({ destination, type, source, options = [], subpath = '' }: Mount, field: string): MountPlan {
   const attributes = { set: 0, clear: 0 };
   const recursiveAttributes = { set: 0, clear: 0 };
   const propagation: { flag: number; recursive: boolean }[] = [];
@@ -99,11 +101,15 @@ export function planMount({ destination, type, source, options = [] }: Mount, fi
   }
   if (bind && data.length > 0) throw invalidField(`${field}.options`, 'options of a bind mount', data[0]);
   if (bind && !source?.startsWith('/')) throw invalidField(`${field}.source`, 'an absolute path', source);
+  if (subpath.startsWith('/') || subpath.split('/').includes('..') || subpath.includes('\0') || (subpath && !bind)) {
+    throw invalidField(`${field}.subpath`, 'a relative path without `..`, of a bind mount', subpath);
+  }
   if (!bind && !type) throw invalidField(`${field}.type`, 'a file system type or bind', type);
   return {
     destination: cleanPath(destination, `${field}.destination`),
     type: bind ? 'bind' : type!,
     source: source ?? type ?? '',
+    subpath,
     recursive,
     data,
     attributes,

@@ -1,7 +1,8 @@
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, constants, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isErrno } from '@flotilla/linux';
+import { isErrno, statAt } from '@flotilla/linux';
 import { shred } from '../shred.ts';
+import { copyAttributes } from '../trees/copy-tree.ts';
 import type { MountDescription, Snapshotter } from './snapshotter.ts';
 
 /**
@@ -39,10 +40,8 @@ export class OverlayfsSnapshotter implements Snapshotter {
     mkdirSync(join(folder, 'work'), { recursive: true, mode: 0o700 });
     const upper = join(folder, 'fs');
     mkdirSync(upper, { mode: 0o755 });
-    // The root of an overlay looks as its upper directory does.
-    const { mode, uid, gid } = top === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(top);
-    if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
-    chmodSync(upper, mode & 0o7777);
+    if (top === undefined) chmodSync(upper, 0o755);
+    else copyFolderAttributes(top, upper); // the root of an overlay looks as its upper directory does
   }
 
   mounts(folder: string, layers: readonly string[]): MountDescription[] {
@@ -54,6 +53,20 @@ export class OverlayfsSnapshotter implements Snapshotter {
 
   remove(folder: string): Promise<void> {
     return shred(folder);
+  }
+}
+
+function copyFolderAttributes(from: string, to: string): void {
+  const fromFd = openSync(from, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    const toFd = openSync(to, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      copyAttributes(fromFd, '.', toFd, '.', statAt(fromFd, ''));
+    } finally {
+      closeSync(toFd);
+    }
+  } finally {
+    closeSync(fromFd);
   }
 }
 

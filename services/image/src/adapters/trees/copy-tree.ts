@@ -38,6 +38,11 @@ export function copyTree(from: number, to: number, checkpoint: Checkpoint): void
   copyAttributes(from, '.', to, '.', statAt(from, ''));
 }
 
+/** Gives an open directory the owner, mode, times and attributes of another. */
+export function copyFolderAttributes(from: number, to: number): void {
+  copyAttributes(from, '.', to, '.', statAt(from, ''));
+}
+
 interface Copy {
   readonly root: number;
   /** Where the first name of a file with several was put. */

@@ -1,7 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SnapshotServiceService } from '@flotilla/proto/flotilla/image/v1/snapshot';
 import {
@@ -51,6 +52,47 @@ export class ImageProcess implements AsyncDisposable {
     }
     if (image === undefined) throw new Error('the pull ended without an image');
     return { image, progress };
+  }
+
+  /** Pushes, and gives all that was said meanwhile, too. */
+  async push(
+    reference: string,
+    { auth, signal }: Omit<PullOptions, 'platform'> = {},
+  ): Promise<{ readonly digest: string; readonly sizeBytes: bigint; readonly progress: readonly TransferProgress[] }> {
+    const progress: TransferProgress[] = [];
+    const request = { reference, auth: auth === undefined ? undefined : RegistryAuth.fromPartial(auth) };
+    for await (const { event, manifestSizeBytes } of this.images.pushImage(
+      request,
+      signal === undefined ? {} : { signal },
+    )) {
+      if (event?.$case === 'progress') progress.push(event.value);
+      if (event?.$case === 'manifestDigest') return { digest: event.value, sizeBytes: manifestSizeBytes, progress };
+    }
+    throw new Error('the push ended without a digest');
+  }
+
+  /** Loads an archive from a file. */
+  async load(path: string): Promise<Image[]> {
+    const loaded: Image[] = [];
+    const chunks = async function* () {
+      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) yield { chunk: chunk as Buffer };
+    };
+    for await (const { event } of this.images.loadImages(chunks())) {
+      if (event?.$case === 'image') loaded.push(event.value);
+    }
+    return loaded;
+  }
+
+  /** Saves images into a file. */
+  async save(path: string, references: readonly string[]): Promise<void> {
+    const chunks = async function* (images: ImageProcess['images']) {
+      for await (const { chunk } of images.saveImages({ references: [...references] })) yield chunk;
+    };
+    await pipeline(chunks(this.images), createWriteStream(path));
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
   }
 
   /** Mounts an image as a container would see it, and looks at it. */

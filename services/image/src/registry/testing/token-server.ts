@@ -57,7 +57,8 @@ export class TokenServer implements AsyncDisposable {
     const basic = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
     const known = isPost ? form.get('refresh_token') === refreshToken : request.headers.authorization === basic;
     if (!known || given.get('service') !== tokenService) return [401, { details: 'incorrect username or password' }];
-    const token = this.#sign(given.getAll('scope'));
+    // Several stand one after the other in a form, and each for itself in a query.
+    const token = this.#sign(given.getAll('scope').flatMap((scope) => scope.split(' ')));
     const life = { expires_in: this.saidLifeSeconds, issued_at: new Date().toISOString() };
     return [200, isPost ? { access_token: token, ...life } : { token, ...life }];
   }

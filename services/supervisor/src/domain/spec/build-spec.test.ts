@@ -193,7 +193,7 @@ test('mounts: the usual, the engine’s files, the user’s from the outermost i
   assert.equal(all.filter(({ destination }) => destination === '/dev/shm').length, 1);
   const own = all.slice(-4).map(({ destination }) => destination);
   assert.deepEqual(own, ['/data', '/data/inner', '/etc/hosts', '/dev/shm']);
-  assert.deepEqual(all.find(({ destination }) => destination === '/data')?.options, ['rbind', 'ro', 'rslave']);
+  assert.deepEqual(all.find(({ destination }) => destination === '/data')?.options, ['rbind', 'ro', 'rro', 'rslave']);
   assert.deepEqual(all.find(({ destination }) => destination === '/data/inner')?.options, [
     'rw',
     'nosuid',

@@ -21,7 +21,7 @@ import { cgroupnsMode, ipcMode, utsMode } from '../validation/modes.ts';
 import { parseSecurityOptions, type SecurityOptions } from '../validation/security-options.ts';
 import { parseUlimits } from '../validation/ulimits.ts';
 import { mergeArgs, mergeEnv, mergeWorkingDir } from './merge-config.ts';
-import { buildMounts, type EtcFiles, initTarget } from './mounts.ts';
+import { buildMounts, type EtcFiles, initTarget, rootPropagation } from './mounts.ts';
 import { buildResources } from './resources.ts';
 import { resolveSeccompProfile } from './seccomp-profile.ts';
 
@@ -73,7 +73,7 @@ export function buildSpec(input: SpecInput): Spec {
       namespaces: buildNamespaces(input),
       cgroupsPath: input.cgroupsPath,
       resources: buildResources(config, input.deviceRules, facts),
-      rootfsPropagation: 'rprivate',
+      rootfsPropagation: rootPropagation(input.mounts),
       ...(Object.keys(config.sysctls).length > 0 ? { sysctl: config.sysctls } : {}),
       ...(devices.length > 0 ? { devices } : {}),
       ...(seccomp === undefined ? {} : { seccomp }),

@@ -1,5 +1,5 @@
 import { invalidField } from '@flotilla/errors';
-import type { ContainerConfig, ImageConfig, MountConfig, PortMapping } from '../container-config.ts';
+import type { ContainerConfig, ImageConfig, InheritedMount, MountConfig, PortMapping } from '../container-config.ts';
 import { parseSignal } from '../signals.ts';
 import { cleanPath } from '../validation/mounts.ts';
 import { parseExposedPort } from '../validation/network.ts';
@@ -77,12 +77,19 @@ export function stopTimeoutSeconds(asked: number | undefined, config: ContainerC
   return seconds < 0 ? undefined : seconds;
 }
 
-/** The user's mounts, and an anonymous volume on each volume path of the image that the user has nothing on. */
-export function mergeMounts(config: ContainerConfig, image: ImageConfig): MountConfig[] {
+/**
+ * What other containers share, the user's mounts over them, and an anonymous volume on each volume path of the image that
+ * has nothing on it.
+ */
+export function mergeMounts(
+  config: ContainerConfig,
+  image: ImageConfig,
+  inherited: readonly InheritedMount[] = [],
+): (MountConfig | InheritedMount)[] {
   const own = config.mounts.map((mount) => ({ ...mount, target: cleanPath(mount.target) }));
-  const taken = new Set(own.map(({ target }) => target));
-  const volumes = [...new Set(image.volumes.map(cleanPath))].filter((target) => !taken.has(target));
-  return [...own, ...volumes.map(anonymousVolume)];
+  const byTarget = new Map([...inherited, ...own].map((mount) => [mount.target, mount]));
+  const volumes = [...new Set(image.volumes.map(cleanPath))].filter((target) => !byTarget.has(target));
+  return [...byTarget.values(), ...volumes.map(anonymousVolume)];
 }
 
 function anonymousVolume(target: string): MountConfig {
@@ -97,6 +104,13 @@ function anonymousVolume(target: string): MountConfig {
     tmpfsSizeBytes: 0n,
     tmpfsMode: 0,
     tmpfsOptions: [],
+    nonRecursive: false,
+    readOnlyNonRecursive: false,
+    readOnlyForceRecursive: false,
+    volumeDriver: '',
+    volumeOptions: {},
+    volumeLabels: {},
+    volumeSubpath: '',
   };
 }
 

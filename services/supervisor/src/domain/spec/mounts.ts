@@ -63,8 +63,16 @@ function bind(source: string, destination: string, options: readonly string[]): 
 function buildMount(mount: MountConfig): Mount {
   const access = mount.readOnly ? 'ro' : 'rw';
   if (mount.type !== 'MOUNT_TYPE_TMPFS') {
-    const options = ['rbind', access, mount.propagation || 'rprivate'];
-    return { destination: mount.target, type: 'bind', source: mount.source, options };
+    const { readOnly, nonRecursive, readOnlyNonRecursive, volumeSubpath: subpath } = mount;
+    const options = [
+      nonRecursive ? 'bind' : 'rbind',
+      access,
+      // As Docker since 25: what is mounted below is read-only, too.
+      ...(readOnly && !nonRecursive && !readOnlyNonRecursive ? ['rro'] : []),
+      mount.propagation || 'rprivate',
+    ];
+    const bound = { destination: mount.target, type: 'bind', source: mount.source, options };
+    return subpath === '' ? bound : { ...bound, subpath };
   }
   const refused = new Set(mount.tmpfsOptions.map((option) => opposites[option]));
   const flags = mount.tmpfsOptions.filter((option) => !Object.hasOwn(opposites, option));
@@ -82,4 +90,14 @@ function buildMount(mount: MountConfig): Mount {
 
 function depth(path: string): number {
   return path.split('/').length;
+}
+
+/**
+ * Propagation of the root as Docker has it: where a mount is to hear of the host's mounts, or the host of the container's,
+ * making all private would undo it.
+ */
+export function rootPropagation(mounts: readonly MountConfig[]): 'rprivate' | 'rslave' | 'shared' {
+  const modes = new Set(mounts.map(({ propagation }) => propagation.replace(/^r/, '')));
+  if (modes.has('shared')) return 'shared';
+  return modes.has('slave') ? 'rslave' : 'rprivate';
 }

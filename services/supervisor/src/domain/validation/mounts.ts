@@ -6,7 +6,6 @@ import { checkChoice, checkEach, checkText } from './text.ts';
 const longestPathBytes = 4095; // PATH_MAX, limits.h
 const volumeName = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 const propagations = ['', 'rprivate', 'private', 'rshared', 'shared', 'rslave', 'slave'];
-const leastTmpfsBytes = 4096n;
 
 /** tmpfs(5), and what mount(8) knows for all file systems. */
 const tmpfsFlags = [
@@ -80,16 +79,50 @@ function checkOptions(mount: MountConfig, field: string): void {
   only(propagation !== '', 'propagation', 'MOUNT_TYPE_BIND', 'bind mounts');
   only(createSource, 'create_source', 'MOUNT_TYPE_BIND', 'bind mounts');
   only(noCopy, 'no_copy', 'MOUNT_TYPE_VOLUME', 'volumes');
+  checkRecursion(mount, field, only);
+  checkVolume(mount, field, only);
   only(tmpfsSizeBytes !== 0n, 'tmpfs_size_bytes', 'MOUNT_TYPE_TMPFS', 'tmpfs');
   only(tmpfsMode !== 0, 'tmpfs_mode', 'MOUNT_TYPE_TMPFS', 'tmpfs');
   only(tmpfsOptions.length > 0, 'tmpfs_options', 'MOUNT_TYPE_TMPFS', 'tmpfs');
-  if (tmpfsSizeBytes !== 0n && tmpfsSizeBytes < leastTmpfsBytes) {
-    throw invalidField(`${field}.tmpfs_size_bytes`, `at least ${leastTmpfsBytes}`, String(tmpfsSizeBytes));
-  }
+  if (tmpfsSizeBytes < 0n) throw invalidField(`${field}.tmpfs_size_bytes`, 'at least 0', String(tmpfsSizeBytes));
   if (tmpfsMode < 0 || tmpfsMode > 0o7777) {
     throw invalidField(`${field}.tmpfs_mode`, 'at most 07777', tmpfsMode.toString(8));
   }
   checkEach(tmpfsOptions, `${field}.tmpfs_options`, checkTmpfsOption);
+}
+
+type Only = (wanted: boolean, option: string, of: MountConfig['type'], what: string) => void;
+
+function checkRecursion(mount: MountConfig, field: string, only: Only): void {
+  const { readOnly, propagation, nonRecursive, readOnlyNonRecursive, readOnlyForceRecursive } = mount;
+  only(nonRecursive, 'non_recursive', 'MOUNT_TYPE_BIND', 'bind mounts');
+  only(readOnlyNonRecursive, 'read_only_non_recursive', 'MOUNT_TYPE_BIND', 'bind mounts');
+  only(readOnlyForceRecursive, 'read_only_force_recursive', 'MOUNT_TYPE_BIND', 'bind mounts');
+  if (readOnlyNonRecursive && !readOnly) throw invalidField(`${field}.read_only_non_recursive`, 'given with read_only');
+  if (!readOnlyForceRecursive) return;
+  const name = `${field}.read_only_force_recursive`;
+  if (!readOnly) throw invalidField(name, 'given with read_only');
+  if (readOnlyNonRecursive) throw invalidField(name, 'given without read_only_non_recursive');
+  if (propagation !== 'rprivate') throw invalidField(name, 'given with propagation rprivate', propagation);
+}
+
+function checkVolume(mount: MountConfig, field: string, only: Only): void {
+  const { volumeDriver, volumeOptions, volumeLabels, volumeSubpath } = mount;
+  only(volumeDriver !== '', 'volume_driver', 'MOUNT_TYPE_VOLUME', 'volumes');
+  if (volumeDriver !== '') checkChoice(volumeDriver, `${field}.volume_driver`, ['local']);
+  for (const [name, pairs] of Object.entries({ volume_options: volumeOptions, volume_labels: volumeLabels })) {
+    only(Object.keys(pairs).length > 0, name, 'MOUNT_TYPE_VOLUME', 'volumes');
+    for (const [key, value] of Object.entries(pairs)) {
+      if (key === '') throw invalidField(`${field}.${name}`, 'given a key');
+      checkText(key, `${field}.${name}`, longestPathBytes);
+      checkText(value, `${field}.${name}.${key}`, longestPathBytes);
+    }
+  }
+  only(volumeSubpath !== '', 'volume_subpath', 'MOUNT_TYPE_VOLUME', 'volumes');
+  checkText(volumeSubpath, `${field}.volume_subpath`, longestPathBytes);
+  if (volumeSubpath.startsWith('/') || volumeSubpath.split('/').includes('..')) {
+    throw invalidField(`${field}.volume_subpath`, 'a relative path within the volume', volumeSubpath);
+  }
 }
 
 function checkTmpfsOption(option: string, field: string): void {

@@ -16,6 +16,7 @@ import { parseSecurityOptions } from './security-options.ts';
 import { checkSysctls } from './sysctls.ts';
 import { checkChoice, checkEach, checkText } from './text.ts';
 import { parseUlimits } from './ulimits.ts';
+import { parseVolumesFrom } from './volumes-from.ts';
 
 /** Refuses with INVALID_FIELD whatever cannot be honoured; returns what the user should know. */
 export function validateConfig(config: ContainerConfig, facts: HostFacts): string[] {
@@ -23,6 +24,7 @@ export function validateConfig(config: ContainerConfig, facts: HostFacts): strin
   checkIdentity(config);
   checkSecurity(config, facts);
   checkMounts(config.mounts);
+  checkEach(config.volumesFrom, 'volumes_from', (text, field) => void parseVolumesFrom(text, field));
   checkNetwork(config);
   checkSysctls(config);
   if (config.resources !== undefined) checkResources(config.resources, facts);
@@ -103,11 +105,14 @@ function checkHealthcheck(healthcheck: Healthcheck): void {
   }
 }
 
-function checkRuntime({ runtime, init }: ContainerConfig, { runtimes, initPath }: HostFacts): void {
+function checkRuntime({ runtime, init, mounts }: ContainerConfig, { runtimes, initPath }: HostFacts): void {
   if (runtime !== '' && runtime !== 'flotilla' && !runtimes.has(runtime)) {
     const known = ['flotilla', ...runtimes.keys()].join(', ');
     throw invalidField('runtime', `one that is installed (${known})`, runtime);
   }
+  // No other runtime can be told to resolve a path within a folder that a container may be changing.
+  const index = runtime === '' || runtime === 'flotilla' ? -1 : mounts.findIndex((mount) => mount.volumeSubpath !== '');
+  if (index !== -1) throw invalidField(`mounts[${index}].volume_subpath`, `left out with runtime ${runtime}`);
   if (init && initPath === undefined) {
     throw invalidField('init', 'left out: /usr/bin/tini-static is not installed (package tini)');
   }

@@ -13,7 +13,6 @@ import { defaultUnpackLimits } from '../unpack/limits.ts';
 import { ContentStore, once } from './content-store.ts';
 import { ImageRecorder } from './image-recorder.ts';
 import { LayerStore } from './layer-store.ts';
-import { Leases } from './leases.ts';
 import { OverlayfsSnapshotter } from './snapshotters/overlayfs.ts';
 
 test('what is leased stays when its image goes, for as long as somebody holds it', async (context) => {
@@ -26,7 +25,6 @@ test('what is leased stays when its image goes, for as long as somebody holds it
   const [content, images] = [new ContentStore(folder), new ImageStore(database)];
   const layers = new LayerStore(folder, database, defaultUnpackLimits, new OverlayfsSnapshotter());
   const recorder = new ImageRecorder({ database, images, content, layers, publisher, log });
-  const leases = new Leases(content, layers, recorder);
   await using ingest = content.openIngest();
   const file = await ingest.write(once(Buffer.from('a blob')));
   ingest.commit(file);
@@ -47,7 +45,7 @@ test('what is leased stays when its image goes, for as long as somebody holds it
   };
   recorder.record([{ image, references: [] }], 'load');
   assert.equal(recorder.collect().bytes, 0, 'an image keeps its blobs');
-  const [first, second] = [leases.ofImage(image), leases.ofImage(image)];
+  const [first, second] = [content.pin(image.blobs), content.pin(image.blobs)];
   database.transact(() => images.remove(image.imageId));
   assert.equal(recorder.collect().bytes, 0, 'a lease keeps them, too');
   first[Symbol.dispose]();
