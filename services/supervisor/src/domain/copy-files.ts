@@ -1,8 +1,10 @@
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent } from './container.ts';
+import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
 import type { ContainerTree, PathStat, Trees } from './ports.ts';
+import { mountVolumes, unmountVolumes } from './volume-mounts.ts';
 
 /** An engine that can copy files. */
 export interface CopyEngine extends Engine {
@@ -101,17 +103,45 @@ async function openTree(engine: Engine, reference: string, signal: AbortSignal):
     const record = mustGet(engine, containerId);
     if (record.state === 'removing' || record.state === 'dead' || record.made === undefined) throw beingRemoved(record);
     const tree = treeOf(engine, record);
+    const isMounted = tree.process !== undefined;
+    if (!isMounted) await mountVolumes(engine, record);
     const open = archives.begin(containerId);
     const both = AbortSignal.any([signal, open.signal]);
-    return { record, tree, signal: both, [Symbol.dispose]: () => open[Symbol.dispose]() };
+    return {
+      record,
+      tree,
+      signal: both,
+      [Symbol.dispose]: () => {
+        open[Symbol.dispose]();
+        if (!isMounted) leaveVolumes(engine, containerId);
+      },
+    };
   });
+}
+
+/** Volumes with options are mounted for the copy; a container that has been started meanwhile keeps them. */
+function leaveVolumes(engine: Engine, containerId: string): void {
+  const { queue, repository, archives, log } = engine;
+  const leave = async () => {
+    const record = repository.get(containerId);
+    if (record !== undefined && !isLive(record.state) && !archives.has(containerId))
+      await unmountVolumes(engine, record);
+  };
+  queue
+    .run(containerId, leave)
+    .catch((err: unknown) => log.warn({ containerId, err }, 'volumes stay mounted after a copy, until the next sweep'));
 }
 
 function treeOf({ files }: Engine, { containerId, config, made, task }: ContainerRecord): ContainerTree {
   const process = task === undefined ? undefined : files.findInit(containerId);
   const mounts = made!.mounts
     .filter(({ type }) => type !== 'MOUNT_TYPE_TMPFS')
-    .map(({ hostPath, target, readOnly }) => ({ source: hostPath, target, readOnly }))
+    .map(({ hostPath, target, readOnly, volumeSubpath }) => ({
+      source: hostPath,
+      target,
+      readOnly,
+      subpath: volumeSubpath,
+    }))
     .sort((a, b) => a.target.split('/').length - b.target.split('/').length);
   return { key: containerId, process, mounts, readOnly: config.readOnlyRoot };
 }
