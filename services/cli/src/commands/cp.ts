@@ -25,6 +25,9 @@ interface CopyFlags {
   readonly quiet?: boolean;
 }
 
+/** As in Docker: only somebody at a terminal is told how much it was. */
+const isUnseen = () => process.stderr.isTTY !== true;
+
 const typeMask = 0o170000;
 const [folderType, linkType] = [0o040000, 0o120000];
 /** Character and block devices. */
@@ -58,7 +61,7 @@ async function copyOut(
   container: string,
   { path }: CopyPlace,
   to: string,
-  { followLink = false, quiet = false }: CopyFlags,
+  { followLink = false, quiet = isUnseen() }: CopyFlags,
 ): Promise<void> {
   if (to === '-' && process.stdout.isTTY === true) throw invalidField('destination', 'no terminal', to);
   const target = to === '-' ? to : absolutePath(to);
@@ -98,7 +101,7 @@ async function copyIn(
   from: string,
   container: string,
   { path }: CopyPlace,
-  { archive = false, followLink = false, quiet = false }: CopyFlags,
+  { archive = false, followLink = false, quiet = isUnseen() }: CopyFlags,
 ): Promise<void> {
   const destination = await destinationInContainer(engine, container, path);
   let folder = destination.path;

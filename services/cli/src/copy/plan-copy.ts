@@ -40,5 +40,5 @@ export function renaming(oldName: string, newName: string): (name: string) => st
 }
 
 function refusal(text: string, reason: string, path: string): FlotillaError {
-  return new FlotillaError('invalid_argument', `${text}: ${path}`, { reason, metadata: { path } });
+  return new FlotillaError('invalid_argument', text, { reason, metadata: { path } });
 }

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import {
   CLONE_FS,
   CLONE_NEWNS,
@@ -38,6 +38,8 @@ export interface JoinedMount {
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
+  /** Found within the source alone; empty for all of it. */
+  readonly subpath: string;
 }
 
 /** What a container sees, and how one comes to it. */
@@ -131,9 +133,13 @@ function mountRoot({ type, source, options }: MountDescription, target: string):
   else mount({ type, source, target, data: options.join(',') });
 }
 
-function join(root: number, { source, target, readOnly }: JoinedMount): void {
-  const isFolder = statSync(source).isDirectory();
-  using from = ownFd(openTree(source, { recursive: true }));
+function join(root: number, { source, target, readOnly, subpath }: JoinedMount): void {
+  using whole = ownFd(openSync(source, O_PATH));
+  const path = subpath === '' ? undefined : subpath;
+  using part = path === undefined ? undefined : ownFd(openat2(whole.fd, path, { flags: O_PATH, resolve: inRoot }));
+  const { fd } = part ?? whole;
+  const isFolder = fstatSync(fd).isDirectory();
+  using from = ownFd(openTreeOf(fd, { recursive: true }));
   if (readOnly) setMountAttributes(from.fd, { set: MOUNT_ATTR_RDONLY });
   using on = ownFd(openMountPoint(root, target, isFolder));
   moveMount(from.fd, on.fd, target);

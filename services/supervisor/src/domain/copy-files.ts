@@ -1,8 +1,10 @@
-import { FlotillaError } from '@flotilla/errors';
+import { FlotillaError, hasReason } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent } from './container.ts';
+import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
 import type { ContainerTree, PathStat, Trees } from './ports.ts';
+import { mountVolumes, unmountVolumes } from './volume-mounts.ts';
 
 /** An engine that can copy files. */
 export interface CopyEngine extends Engine {
@@ -28,7 +30,11 @@ export async function statPath(
   signal: AbortSignal,
 ): Promise<PathStat> {
   using open = await openTree(engine, container, signal);
-  return await orReason(open.signal, engine.trees.stat(open.tree, path, open.signal));
+  try {
+    return await engine.trees.stat(open.tree, path, open.signal);
+  } catch (error) {
+    throw inCallersWords(error, container, open.signal);
+  }
 }
 
 /** What a path in a container is, then it as a tar, in pieces. */
@@ -44,8 +50,7 @@ export async function* readFiles(
       yield part;
     }
   } catch (error) {
-    open.signal.throwIfAborted();
-    throw error;
+    throw inCallersWords(error, container, open.signal);
   }
 }
 
@@ -61,18 +66,23 @@ export async function writeFiles(
   const user = config.user || made!.image.user;
   const owner = copyUidGid && user !== '' ? await findUser(engine, open.record, user, []) : undefined;
   const wish = { path, noOverwriteDirNonDir, owner };
-  await orReason(open.signal, engine.trees.write(open.tree, wish, chunks, open.signal));
+  try {
+    await engine.trees.write(open.tree, wish, chunks, open.signal);
+  } catch (error) {
+    throw inCallersWords(error, container, open.signal);
+  }
   announce(engine, open.record, 'extract-to-dir');
 }
 
-/** What was cut off says why. */
-async function orReason<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  }
+/** What was cut off says why; a container is called as the caller called it. */
+function inCallersWords(error: unknown, container: string, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  if (!hasReason(error, 'PATH_NOT_FOUND')) return error;
+  const { code, reason, metadata } = error;
+  return new FlotillaError(code, `Could not find the file ${metadata.path} in container ${container}`, {
+    reason,
+    metadata,
+  });
 }
 
 interface OpenTree extends Disposable {
@@ -93,17 +103,45 @@ async function openTree(engine: Engine, reference: string, signal: AbortSignal):
     const record = mustGet(engine, containerId);
     if (record.state === 'removing' || record.state === 'dead' || record.made === undefined) throw beingRemoved(record);
     const tree = treeOf(engine, record);
+    const isMounted = tree.process !== undefined;
+    if (!isMounted) await mountVolumes(engine, record);
     const open = archives.begin(containerId);
     const both = AbortSignal.any([signal, open.signal]);
-    return { record, tree, signal: both, [Symbol.dispose]: () => open[Symbol.dispose]() };
+    return {
+      record,
+      tree,
+      signal: both,
+      [Symbol.dispose]: () => {
+        open[Symbol.dispose]();
+        if (!isMounted) leaveVolumes(engine, containerId);
+      },
+    };
   });
+}
+
+/** Volumes with options are mounted for the copy; a container that has been started meanwhile keeps them. */
+function leaveVolumes(engine: Engine, containerId: string): void {
+  const { queue, repository, archives, log } = engine;
+  const leave = async () => {
+    const record = repository.get(containerId);
+    if (record !== undefined && !isLive(record.state) && !archives.has(containerId))
+      await unmountVolumes(engine, record);
+  };
+  queue
+    .run(containerId, leave)
+    .catch((err: unknown) => log.warn({ containerId, err }, 'volumes stay mounted after a copy, until the next sweep'));
 }
 
 function treeOf({ files }: Engine, { containerId, config, made, task }: ContainerRecord): ContainerTree {
   const process = task === undefined ? undefined : files.findInit(containerId);
   const mounts = made!.mounts
     .filter(({ type }) => type !== 'MOUNT_TYPE_TMPFS')
-    .map(({ hostPath, target, readOnly }) => ({ source: hostPath, target, readOnly }))
+    .map(({ hostPath, target, readOnly, volumeSubpath }) => ({
+      source: hostPath,
+      target,
+      readOnly,
+      subpath: volumeSubpath,
+    }))
     .sort((a, b) => a.target.split('/').length - b.target.split('/').length);
   return { key: containerId, process, mounts, readOnly: config.readOnlyRoot };
 }

@@ -107,8 +107,16 @@ export interface ContainerTree {
   /** Its init, once and for all; undefined when it does not run. */
   readonly process: InitProcess | undefined;
   /** What is mounted when it does not run, outermost first. */
-  readonly mounts: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
+  readonly mounts: readonly TreeMount[];
   readonly readOnly: boolean;
+}
+
+export interface TreeMount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  /** In the source; empty: all of it. */
+  readonly subpath: string;
 }
 
 export interface InitProcess {
