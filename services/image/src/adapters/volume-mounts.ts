@@ -85,11 +85,8 @@ export class VolumeMounts {
   }
 
   /** At start: what the process before this one left mounted and nobody needs. */
-  unmountLeftovers(folder: string): void {
-    for (const path of mountPointsIn(folder).reverse()) {
-      const volume = this.#options.store.list().find(({ name }) => path === this.#options.path(name));
-      if (volume === undefined || !this.isBusy(volume.name)) unmountAll(path);
-    }
+  unmountLeftovers(): void {
+    for (const { name } of this.#options.store.list()) this.#unmountUnused(name);
   }
 
   #deviceOf(name: string): VolumeDevice | undefined {

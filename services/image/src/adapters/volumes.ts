@@ -50,9 +50,12 @@ export class Volumes {
     this.#publisher = publisher;
     this.#snapshots = snapshots;
     this.mounts = new VolumeMounts({ database, store: this.#store, publisher, path: (name) => this.path(name) });
-    this.mounts.unmountLeftovers(this.#folder);
+    this.mounts.unmountLeftovers();
     // A folder without a record is left alone: it is somebody's data, and it may be the records that were lost.
-    for (const name of readdirSync(this.#folder)) if (name.startsWith(gonePrefix)) this.#shred(name);
+    for (const name of readdirSync(this.#folder).filter((one) => one.startsWith(gonePrefix))) {
+      unmountAll(join(this.#folder, name));
+      this.#shred(name);
+    }
     for (const { name } of this.list()) {
       if (!this.mounts.isBusy(name)) mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
     }
