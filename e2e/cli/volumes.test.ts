@@ -90,6 +90,19 @@ test('parts of volumes, other containers’ volumes, sources that are missing, m
   const out = await engine.flotilla(['run', '--rm', '--mount', 'src=whole,dst=/m,volume-subpath=out', ...sh('ls /m')]);
   assert.match(out.stderr, /leads out of the volume/);
 
+  // A container that does not run is copied into with its volumes as it would have them.
+  const options = ['--volume', 'held:/held', '--mount', 'src=whole,dst=/m,volume-subpath=part'];
+  const bind = ['--opt', 'type=none', '--opt', 'o=bind', '--opt', `device=${engine.folders.folder}`];
+  await engine.ok('volume', 'create', ...bind, 'held');
+  const idle = await engine.ok('create', ...options, demoImage, 'true');
+  await engine.ok('cp', join(engine.folders.root, 'image/volumes/whole/_data/part/file'), `${idle}:/m/copied`);
+  await engine.ok('cp', join(engine.folders.root, 'image/volumes/whole/_data/part/file'), `${idle}:/held/copied`);
+  assert.equal(readFileSync(join(engine.folders.root, 'image/volumes/whole/_data/part/copied'), 'utf8'), 'part\n');
+  assert.equal(readFileSync(join(engine.folders.folder, 'copied'), 'utf8'), 'part\n');
+  assert.deepEqual(mountedVolumes(), []);
+  await engine.ok('rm', idle);
+  await engine.ok('volume', 'rm', 'held');
+
   const donor = await engine.ok('create', '-v', 'whole:/data', '-v', '/anonymous', demoImage, 'true');
   const inherited = await run(
     '--volumes-from',

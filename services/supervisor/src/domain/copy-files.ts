@@ -103,7 +103,12 @@ function treeOf({ files }: Engine, { containerId, config, made, task }: Containe
   const process = task === undefined ? undefined : files.findInit(containerId);
   const mounts = made!.mounts
     .filter(({ type }) => type !== 'MOUNT_TYPE_TMPFS')
-    .map(({ hostPath, target, readOnly }) => ({ source: hostPath, target, readOnly }))
+    .map(({ hostPath, target, readOnly, volumeSubpath }) => ({
+      source: hostPath,
+      target,
+      readOnly,
+      subpath: volumeSubpath,
+    }))
     .sort((a, b) => a.target.split('/').length - b.target.split('/').length);
   return { key: containerId, process, mounts, readOnly: config.readOnlyRoot };
 }

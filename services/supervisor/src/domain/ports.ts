@@ -107,7 +107,13 @@ export interface ContainerTree {
   /** Its init, once and for all; undefined when it does not run. */
   readonly process: InitProcess | undefined;
   /** What is mounted when it does not run, outermost first. */
-  readonly mounts: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
+  readonly mounts: readonly {
+    readonly source: string;
+    readonly target: string;
+    readonly readOnly: boolean;
+    /** Of a volume. */
+    readonly subpath: string;
+  }[];
   readonly readOnly: boolean;
 }
 
