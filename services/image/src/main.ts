@@ -88,7 +88,7 @@ const implementations = [
   snapshotService({ images, snapshots, volumes, snapshotter: { name: snapshotter.name, because } }),
   usageService({ images, content, layers, snapshots }, volumes),
   snapshotTreeService({ images, trees, committer }),
-  treeCopyService(new TreeCopier(root, snapshots)),
+  treeCopyService(new TreeCopier(root, snapshots, volumes)),
 ];
 stack.use(await serve({ socketPath: socketPath(paths, 'image'), implementations, service: 'image', log }));
 log.info({ root, images: images.list().length }, 'ready');

@@ -71,25 +71,32 @@ export class VolumeMounts {
 
   /** Works on a volume's files, mounted if it has options. */
   async withMounted<T>(name: string, work: (device: VolumeDevice | undefined) => Promise<T>): Promise<T> {
+    using _held = await this.hold(name);
+    return await work(this.#deviceOf(name));
+  }
+
+  /** Keeps a volume, mounted if it has options, until it is disposed. */
+  async hold(name: string): Promise<Disposable> {
     const device = this.#deviceOf(name);
     this.#held.set(name, (this.#held.get(name) ?? 0) + 1);
-    try {
-      if (device !== undefined) await this.#ensureMounted(name, device);
-      return await work(device);
-    } finally {
+    const letGo = () => {
       const left = (this.#held.get(name) ?? 1) - 1;
       if (left > 0) this.#held.set(name, left);
       else this.#held.delete(name);
       this.#unmountUnused(name);
+    };
+    try {
+      if (device !== undefined) await this.#ensureMounted(name, device);
+    } catch (error) {
+      letGo();
+      throw error;
     }
+    return { [Symbol.dispose]: letGo };
   }
 
   /** At start: what the process before this one left mounted and nobody needs. */
-  unmountLeftovers(folder: string): void {
-    for (const path of mountPointsIn(folder).reverse()) {
-      const volume = this.#options.store.list().find(({ name }) => path === this.#options.path(name));
-      if (volume === undefined || !this.isBusy(volume.name)) unmountAll(path);
-    }
+  unmountLeftovers(): void {
+    for (const { name } of this.#options.store.list()) this.#unmountUnused(name);
   }
 
   #deviceOf(name: string): VolumeDevice | undefined {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, mkdirSync, readdirSync, realpathSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
 import { isErrno, nowUnixNano, openat2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from '@flotilla/linux';
@@ -50,9 +50,12 @@ export class Volumes {
     this.#publisher = publisher;
     this.#snapshots = snapshots;
     this.mounts = new VolumeMounts({ database, store: this.#store, publisher, path: (name) => this.path(name) });
-    this.mounts.unmountLeftovers(this.#folder);
+    this.mounts.unmountLeftovers();
     // A folder without a record is left alone: it is somebody's data, and it may be the records that were lost.
-    for (const name of readdirSync(this.#folder)) if (name.startsWith(gonePrefix)) this.#shred(name);
+    for (const name of readdirSync(this.#folder).filter((one) => one.startsWith(gonePrefix))) {
+      unmountAll(join(this.#folder, name));
+      this.#shred(name);
+    }
     for (const { name } of this.list()) {
       if (!this.mounts.isBusy(name)) mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
     }
@@ -123,6 +126,16 @@ export class Volumes {
       });
     }
     this.#drop(name);
+  }
+
+  /** Keeps the volumes among some folders, mounted if they have options, until it is disposed. */
+  async holdAt(paths: readonly string[]): Promise<Disposable> {
+    using held = new DisposableStack();
+    for (const path of paths) {
+      const name = basename(dirname(path));
+      if (path === this.path(name) && this.#store.find(name) !== undefined) held.use(await this.mounts.hold(name));
+    }
+    return held.move();
   }
 
   /** Makes sure that a container's volumes are there, filled from its image while they are empty. Idempotent by key. */

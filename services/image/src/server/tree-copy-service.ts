@@ -40,8 +40,11 @@ function statToProto({ name, sizeBytes, mode, modifiedUnixNano, linkTarget }: Pa
 function readTree(tree: ContainerTreeMessage | undefined): ContainerTree {
   if (tree === undefined) throw invalidField('tree', 'given');
   const { key, process, mounts, readOnly } = tree;
-  for (const { target } of mounts) {
+  for (const { target, subpath } of mounts) {
     if (!target.startsWith('/')) throw invalidField('tree.mounts.target', 'an absolute path', target);
+    if (subpath.startsWith('/') || subpath.split('/').includes('..')) {
+      throw invalidField('tree.mounts.subpath', 'a relative path without `..`', subpath);
+    }
   }
   const init = process === undefined ? undefined : { pid: process.pid, startTime: Number(process.startTime) };
   return { key, process: init, mounts, readOnly };

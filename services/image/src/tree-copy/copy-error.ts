@@ -48,3 +48,12 @@ export function toCopyError(error: unknown, path: string): unknown {
   }
   return error;
 }
+
+/** A part of a volume that is not there, or leads out of it. */
+export function partRefused(subpath: string, cause: unknown): FlotillaError {
+  return new FlotillaError('failed_precondition', `${subpath} is not in the volume, or leads out of it`, {
+    reason: 'VOLUME_SUBPATH_REFUSED',
+    metadata: { subpath },
+    cause,
+  });
+}

@@ -21,6 +21,7 @@ import {
   openTreeOf,
   parseOverlay,
   pidfdOpen,
+  RESOLVE_BENEATH,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   setMountAttributes,
@@ -28,7 +29,7 @@ import {
   unshare,
 } from '@flotilla/linux';
 import type { MountDescription } from '../adapters/snapshotters/snapshotter.ts';
-import { containerEnded } from './copy-error.ts';
+import { containerEnded, partRefused } from './copy-error.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_CREAT, O_EXCL, O_WRONLY } = constants;
 const inRoot = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
@@ -38,7 +39,7 @@ export interface JoinedMount {
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
-  /** Found within the source alone; empty for all of it. */
+  /** Relative; empty for all of the source. */
   readonly subpath: string;
 }
 
@@ -134,15 +135,25 @@ function mountRoot({ type, source, options }: MountDescription, target: string):
 }
 
 function join(root: number, { source, target, readOnly, subpath }: JoinedMount): void {
-  using whole = ownFd(openSync(source, O_PATH));
-  const path = subpath === '' ? undefined : subpath;
-  using part = path === undefined ? undefined : ownFd(openat2(whole.fd, path, { flags: O_PATH, resolve: inRoot }));
-  const { fd } = part ?? whole;
-  const isFolder = fstatSync(fd).isDirectory();
-  using from = ownFd(openTreeOf(fd, { recursive: true }));
+  using from = ownFd(subpath === '' ? openTree(source, { recursive: true }) : openPart(source, subpath));
+  const isFolder = fstatSync(from.fd).isDirectory();
   if (readOnly) setMountAttributes(from.fd, { set: MOUNT_ATTR_RDONLY });
   using on = ownFd(openMountPoint(root, target, isFolder));
   moveMount(from.fd, on.fd, target);
+}
+
+/** Containers write there: the kernel resolves the path below the open folder, and what it found is what is joined. */
+function openPart(source: string, subpath: string): number {
+  using folder = ownFd(openSync(source, O_PATH | O_DIRECTORY));
+  try {
+    using part = ownFd(
+      openat2(folder.fd, subpath, { flags: O_PATH, resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS }),
+    );
+    return openTreeOf(part.fd, { recursive: true });
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) throw partRefused(subpath, error);
+    throw error;
+  }
 }
 
 function openMountPoint(root: number, target: string, isFolder: boolean): number {

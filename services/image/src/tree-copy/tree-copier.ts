@@ -24,15 +24,22 @@ export interface WriteOptions {
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
 }
 
+/** Volumes that must be mounted meanwhile, by their folders. */
+export interface HeldVolumes {
+  holdAt(paths: readonly string[]): Promise<Disposable>;
+}
+
 /** Copies files into and out of containers. */
 export class TreeCopier {
   readonly #snapshots: SnapshotStore;
+  readonly #volumes: HeldVolumes;
   readonly #mountPoint: string;
   /** A container that does not run is mounted once at a time: two mounts of one writable layer would not agree. */
   readonly #stopped = new Map<string, Promise<void>>();
 
-  constructor(root: string, snapshots: SnapshotStore) {
+  constructor(root: string, snapshots: SnapshotStore, volumes: HeldVolumes) {
     this.#snapshots = snapshots;
+    this.#volumes = volumes;
     this.#mountPoint = join(root, 'tree');
     mkdirSync(this.#mountPoint, { recursive: true, mode: 0o700 });
   }
@@ -102,7 +109,7 @@ export class TreeCopier {
     return { kind: 'stopped', key, rootMounts, mounts, readOnly, mountPoint: this.#mountPoint };
   }
 
-  async #turn({ key, process }: ContainerTree, signal: AbortSignal): Promise<AsyncDisposable> {
+  async #turn({ key, process, mounts }: ContainerTree, signal: AbortSignal): Promise<AsyncDisposable> {
     signal.throwIfAborted();
     if (process !== undefined) return { [Symbol.asyncDispose]: async () => {} };
     const before = this.#stopped.get(key);
@@ -116,11 +123,17 @@ export class TreeCopier {
     try {
       await before;
       signal.throwIfAborted();
+      const held = await this.#volumes.holdAt(mounts.map(({ source }) => source));
+      return {
+        [Symbol.asyncDispose]: async () => {
+          held[Symbol.dispose]();
+          leave();
+        },
+      };
     } catch (error) {
       leave();
       throw error;
     }
-    return { [Symbol.asyncDispose]: async () => leave() };
   }
 }
 
