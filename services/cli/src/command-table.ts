@@ -144,6 +144,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/pull.ts')).pullCommand(),
   },
   {
+    name: 'push',
+    description: 'Send an image to a registry',
+    load: async () => (await import('./commands/push.ts')).pushCommand(),
+  },
+  {
+    name: 'save',
+    description: 'Write images to a tar archive',
+    load: async () => (await import('./commands/save.ts')).saveCommand(),
+  },
+  {
     name: 'load',
     description: 'Load images from a tar archive',
     load: async () => (await import('./commands/load.ts')).loadCommand(),
@@ -166,7 +176,7 @@ export const commandTable: readonly CommandEntry[] = [
   {
     name: 'history',
     description: 'Show how an image was made',
-    load: async () => (await import('./commands/image-verbs.ts')).historyCommand(),
+    load: async () => (await import('./commands/history.ts')).historyCommand(),
   },
   {
     name: 'image',

@@ -58,7 +58,8 @@ const service = implement(ImageServiceService, {
   },
   async *loadImages(requests) {
     for await (const _ of requests) sent.note();
-    yield { event: { $case: 'progress', value: { part: 'all', status: 'done', currentBytes: 0n, totalBytes: 0n } } };
+    const value = { part: 'all', status: 'done', currentBytes: 0n, totalBytes: 0n };
+    yield { event: { $case: 'progress', value }, references: [] };
   },
 });
 

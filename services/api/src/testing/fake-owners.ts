@@ -143,7 +143,7 @@ export const fakeImages = implement(ImageServiceService, {
     let bytes = 0n;
     for await (const { chunk } of requests) bytes += BigInt(chunk.length);
     const progress = { part: 'all', status: 'done', currentBytes: bytes, totalBytes: bytes };
-    yield { event: { $case: 'progress' as const, value: progress } };
+    yield { event: { $case: 'progress' as const, value: progress }, references: [] };
     if (signal.aborted) throw new Error('aborted');
   },
 });

@@ -2,8 +2,6 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { complain, ExitRequest, exitCodes } from '../failure.ts';
-import { ellipsis, formatDate, formatSince, formatSize } from '../format/human.ts';
-import { renderList } from '../format/table.ts';
 
 export function rmiCommand(): Command {
   return new Command('rmi')
@@ -34,38 +32,5 @@ export function tagCommand(): Command {
     .argument('<reference>')
     .action(async (image: string, reference: string) => {
       await withEngine((engine) => engine.images.tagImage({ image, reference }));
-    });
-}
-
-interface HistoryFlags {
-  readonly format?: string;
-  readonly quiet?: boolean;
-  readonly trunc: boolean;
-}
-
-const historyColumns = [
-  { field: 'CreatedSince', title: 'CREATED' },
-  { field: 'CreatedBy', title: 'CREATED BY' },
-  { field: 'Size', title: 'SIZE' },
-  { field: 'Comment', title: 'COMMENT' },
-  { field: 'Tags', title: 'REFERENCES' },
-];
-
-export function historyCommand(): Command {
-  return new Command('history')
-    .argument('<image>')
-    .option('--format <format>', 'table, json or a template')
-    .option('--no-trunc', 'do not shorten')
-    .action(async (image: string, { format, trunc }: HistoryFlags) => {
-      const { entries } = await withEngine((engine) => engine.images.getImageHistory({ image }));
-      const rows = entries.map(({ createdAtUnixNano, createdBy, sizeBytes, comment, references }) => ({
-        CreatedAt: formatDate(createdAtUnixNano),
-        CreatedSince: createdAtUnixNano === 0n ? 'N/A' : `${formatSince(createdAtUnixNano, Date.now())} ago`,
-        CreatedBy: trunc ? ellipsis(createdBy, 45) : createdBy,
-        Size: formatSize(sizeBytes),
-        Comment: comment,
-        Tags: references.join(','),
-      }));
-      process.stdout.write(renderList({ columns: historyColumns, rows, format }));
     });
 }

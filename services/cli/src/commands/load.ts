@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { FlotillaError } from '@flotilla/errors';
-import type { Image, LoadImagesRequest } from '@flotilla/proto/flotilla/v1/image';
+import type { LoadImagesRequest } from '@flotilla/proto/flotilla/v1/image';
 import { Command } from 'commander';
 import { withEngine } from '../engine.ts';
 import { openArchive } from '../streams/archive-chunks.ts';
@@ -12,12 +12,12 @@ export function loadCommand(): Command {
     .option('-q, --quiet', 'no progress')
     .action(async ({ input, quiet = false }: { input?: string; quiet?: boolean }) => {
       const { chunks } = openArchive(input);
-      const images: Image[] = [];
+      const images: Loaded[] = [];
       await withEngine(async (engine) => {
         using progress = await openProgress(quiet);
-        for await (const { event } of engine.images.loadImages(requests(chunks))) {
+        for await (const { event, references } of engine.images.loadImages(requests(chunks))) {
           if (event?.$case === 'progress') progress.show(event.value);
-          if (event?.$case === 'image') images.push(event.value);
+          if (event?.$case === 'image') images.push({ imageId: event.value.imageId, references });
         }
       });
       if (images.length === 0) {
@@ -30,6 +30,12 @@ export function loadCommand(): Command {
         if (references.length === 0) process.stdout.write(`Loaded image ID: ${imageId}\n`);
       }
     });
+}
+
+interface Loaded {
+  readonly imageId: string;
+  /** As the archive has them. */
+  readonly references: readonly string[];
 }
 
 async function* requests(chunks: AsyncIterable<Buffer>): AsyncGenerator<LoadImagesRequest> {

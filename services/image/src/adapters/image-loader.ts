@@ -6,7 +6,7 @@ import { formatTime, type ImageRecord } from '../domain/image.ts';
 import { toArchiveError } from '../unpack/layer-error.ts';
 import { type ContentStore, type Ingest, once } from './content-store.ts';
 import { type FoundImage, findImages } from './find-images.ts';
-import type { ImageRecorder } from './image-recorder.ts';
+import type { ImageRecorder, NewImage } from './image-recorder.ts';
 import { layerMediaType } from './layer-media-type.ts';
 import type { LayerStore } from './layer-store.ts';
 import { readArchive } from './read-archive.ts';
@@ -46,8 +46,8 @@ export class ImageLoader {
     this.#has = dependencies;
   }
 
-  /** Loads the images of a docker-archive or OCI layout. */
-  async load({ chunks, onProgress, signal }: TransferOptions): Promise<ImageRecord[]> {
+  /** Loads the images of a docker-archive or OCI layout; gives them with the names that they have there. */
+  async load({ chunks, onProgress, signal }: TransferOptions): Promise<NewImage[]> {
     const { content, architecture, maxBytes } = this.#has;
     await using ingest = content.openIngest();
     const files = await readArchive({
@@ -58,7 +58,8 @@ export class ImageLoader {
     });
     const found = await findImages({ files, content, ingest, architecture });
     // Awaited here: leaving the block removes the ingest folder.
-    return await this.add(ingest, found, 'load', onProgress, signal);
+    const records = await this.add(ingest, found, 'load', onProgress, signal);
+    return records.map((image, position) => ({ image, references: found[position]!.references }));
   }
 
   /** Makes an image of one layer from the tar of a root file system. */

@@ -76,7 +76,9 @@ export function imageService(has: ImageServiceDependencies): Implementation {
       for await (const event of streamTransfer((onProgress) => loader.load({ chunks, onProgress, signal }))) {
         if ('progress' in event)
           yield LoadImagesResponse.create({ event: { $case: 'progress', value: event.progress } });
-        else for (const image of event.result) yield { event: { $case: 'image', value: toProto(image) } };
+        else
+          for (const { image, references } of event.result)
+            yield { event: { $case: 'image', value: toProto(image) }, references: references.map(shown) };
       }
     },
     async *saveImages({ references }, { signal }) {
@@ -128,6 +130,8 @@ export function imageService(has: ImageServiceDependencies): Implementation {
     getImageHistory: async ({ image }) => historyOf(images.resolve(image).image, images),
   });
 }
+
+const shown = (reference: string) => familiarReference(parseReference(reference));
 
 /** A name that an image can be given. INVALID_FIELD. */
 export function tagged(text: string) {
