@@ -21,12 +21,15 @@ const problem = pullProblem();
 if (problem !== undefined) throw new Error(`cannot be done here: ${problem}`);
 console.log(`seed ${seed}: ${kills} kills`);
 const startedAt = Date.now();
+const ended = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => ended.abort());
 const report = await killImageService({
   seed,
   kills,
   clients,
+  signal: ended.signal,
   onKill: (number, violations) => {
-    if (number % 50 === 0) console.log(`${number} kills, ${violations} violations`);
+    if (number % 25 === 0) console.log(`${number} kills, ${violations} violations`);
   },
 });
 const { violations, answered, ...counts } = report;
