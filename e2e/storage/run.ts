@@ -31,6 +31,11 @@ const report = await killImageService({
   onKill: (number, violations) => {
     if (number % 25 === 0) console.log(`${number} kills, ${violations} violations`);
   },
+}).catch((error: unknown) => {
+  // What failed first is within what failed while all was taken down.
+  for (let at = error; at instanceof SuppressedError; at = at.suppressed)
+    console.error(at.error, 'after', at.suppressed);
+  throw error;
 });
 const { violations, answered, ...counts } = report;
 console.table({ ...answered, ...counts, seconds: Math.round((Date.now() - startedAt) / 1000) });
