@@ -3,6 +3,7 @@ import type { Random } from '../chaos/random.ts';
 import type { GrpcClient } from '../harness/grpc-client.ts';
 import { captain } from '../harness/registry.ts';
 import type { SampleImage } from './sample-images.ts';
+import { wrongInArchive } from './saved-archive.ts';
 
 const snapshotService = 'flotilla.image.v1.SnapshotService';
 const treeService = 'flotilla.image.v1.SnapshotTreeService';
@@ -32,13 +33,25 @@ export interface OwnImage extends SampleImage {
   readonly remote: string;
 }
 
-export const kinds = ['pull', 'load', 'remove', 'retag', 'prune', 'prune dangling', 'use', 'leave', 'commit'] as const;
+export const kinds = [
+  'pull',
+  'load',
+  'remove',
+  'retag',
+  'prune',
+  'prune dangling',
+  'use',
+  'leave',
+  'commit',
+  'save',
+] as const;
 type Kind = (typeof kinds)[number];
 /** What takes long, and what makes something for others, more often. */
 const weights: Readonly<Record<Kind, number>> = {
   pull: 5,
   load: 4,
   commit: 4,
+  save: 2,
   use: 3,
   retag: 2,
   remove: 2,
@@ -202,6 +215,14 @@ export class ImageOwner {
         return this.#step(kind, key, { present, references, snapshots: left }, (client) =>
           client.call(snapshotService, 'RemoveSnapshot', { key }),
         );
+      }
+      case 'save': {
+        if (references.size === 0) return undefined;
+        const [name] = random.pick([...references]);
+        return this.#step(kind, name, this.#state, async (client) => {
+          const wrong = await wrongInArchive(client.stream('ImageService', 'SaveImages', { references: [name] }));
+          this.violations.push(...wrong.map((text) => `${this.name}: ${kind} ${name}: ${text}`));
+        });
       }
       case 'commit': {
         if (snapshots.size === 0) return undefined;

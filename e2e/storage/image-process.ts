@@ -39,10 +39,14 @@ export class ImageProcess implements AsyncDisposable {
     });
     this.#process = child;
     const socket = join(run, 'image.sock');
-    await waitFor('the image service listens', async () => {
-      if (child.exitCode !== null) throw new Error(`the image service ended with ${child.exitCode}`);
-      return listens(socket);
-    });
+    await waitFor(
+      'the image service listens',
+      async () => {
+        if (child.exitCode !== null) throw new Error(`the image service ended with ${child.exitCode}`);
+        return listens(socket);
+      },
+      60_000,
+    );
     this.#client = new GrpcClient(socket);
   }
 

@@ -15,6 +15,8 @@ export interface KillPlan {
   readonly kills: number;
   /** How many work at once. */
   readonly clients: number;
+  /** Ends it before, after the kill that is under way. */
+  readonly signal?: AbortSignal;
   /** Told after each kill. */
   readonly onKill?: (number: number, violations: number) => void;
 }
@@ -25,6 +27,7 @@ export interface KillReport {
   readonly answered: Readonly<Record<string, number>>;
   /** Calls that a kill cut off. */
   readonly cut: number;
+  readonly kills: number;
   readonly blobsChecked: number;
   readonly rootsChecked: number;
 }
@@ -45,7 +48,13 @@ const settleEvery = 8;
  * each kill: every blob is what its name says, all that was answered is there, of the rest all or nothing, and roots are right. Every
  * few kills: after a prune nothing is left but what is referred to.
  */
-export async function killImageService({ seed, kills, clients, onKill = () => {} }: KillPlan): Promise<KillReport> {
+export async function killImageService({
+  seed,
+  kills,
+  clients,
+  signal,
+  onKill = () => {},
+}: KillPlan): Promise<KillReport> {
   const random = new Random(seed);
   await using registry = await Registry.start();
   await using service = new ImageProcess();
@@ -71,8 +80,10 @@ export async function killImageService({ seed, kills, clients, onKill = () => {}
   await run.keep();
   for (let number = 1; number <= kills; number++) {
     await run.killOnce(random);
-    if (number % settleEvery === 0 || number === kills) await run.settle();
+    const isLast = number === kills || signal?.aborted === true;
+    if (number % settleEvery === 0 || isLast) await run.settle();
     onKill(number, run.violations.length);
+    if (isLast) break;
   }
   await run.end();
   return run.report();
@@ -87,6 +98,7 @@ class KillRun {
   #keptLayers: readonly string[] = [];
   #pullMs = 0;
   #cut = 0;
+  #kills = 0;
   #blobsChecked = 0;
   #rootsChecked = 0;
 
@@ -127,6 +139,7 @@ class KillRun {
     await sleep(afterMs);
     killed.abort();
     await service.kill();
+    this.#kills++;
     await Promise.all(working);
     this.#cut += this.#workers.filter(({ isCut }) => isCut).length;
     this.#checkBlobs('after a kill');
@@ -177,6 +190,7 @@ class KillRun {
       violations: this.violations,
       answered: Object.fromEntries(kinds.map((kind) => [kind, count(kind)])),
       cut: this.#cut,
+      kills: this.#kills,
       blobsChecked: this.#blobsChecked,
       rootsChecked: this.#rootsChecked,
     };

@@ -21,13 +21,21 @@ const problem = pullProblem();
 if (problem !== undefined) throw new Error(`cannot be done here: ${problem}`);
 console.log(`seed ${seed}: ${kills} kills`);
 const startedAt = Date.now();
+const ended = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => ended.abort());
 const report = await killImageService({
   seed,
   kills,
   clients,
+  signal: ended.signal,
   onKill: (number, violations) => {
-    if (number % 50 === 0) console.log(`${number} kills, ${violations} violations`);
+    if (number % 25 === 0) console.log(`${number} kills, ${violations} violations`);
   },
+}).catch((error: unknown) => {
+  // What failed first is within what failed while all was taken down.
+  for (let at = error; at instanceof SuppressedError; at = at.suppressed)
+    console.error(at.error, 'after', at.suppressed);
+  throw error;
 });
 const { violations, answered, ...counts } = report;
 console.table({ ...answered, ...counts, seconds: Math.round((Date.now() - startedAt) / 1000) });
