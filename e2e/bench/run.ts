@@ -24,6 +24,10 @@ if (process.argv[2] === 'upgrade') {
   process.exit(0);
 }
 const rounds = Number(process.argv[2] ?? 40);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  console.error(`ROUNDS must be a number from 1, \`--scale\` or \`upgrade\`, not ${process.argv[2]}`);
+  process.exit(2);
+}
 const manyContainers = 30;
 const clients = 8;
 

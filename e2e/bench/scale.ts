@@ -9,7 +9,7 @@ import { RunningContainers } from './running-containers.ts';
 // Measures an engine with many containers that do nothing: `npm run bench -- --scale [CONTAINERS]` (500).
 const idleSeconds = 20;
 /** Until connections that nobody uses are closed and everything that was announced has been sent. */
-const settleMs = 15_000;
+const settleMs = 75_000;
 const restarts = 5;
 
 /** Runs the measurements and prints them; throws when a container is not as it was. */
