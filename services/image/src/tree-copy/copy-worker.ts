@@ -1,7 +1,6 @@
 import { closeSync } from 'node:fs';
-import { parentPort } from 'node:worker_threads';
-import { FlotillaError } from '@flotilla/errors';
 import { TarOutput } from '../archive/tar-output.ts';
+import { serveJobs } from '../threads/serve-jobs.ts';
 import { toArchiveError } from '../unpack/layer-error.ts';
 import type { ContainerPath } from './container-path.ts';
 import { findPath, type PathStat } from './find-path.ts';
@@ -21,18 +20,15 @@ export type CopyJob = { readonly source: TreeSource; readonly path: ContainerPat
     }
 );
 
-/** What the thread says. Errors cross as plain objects. */
-export type CopyMessage =
-  | { readonly kind: 'stat'; readonly stat: PathStat }
-  | { readonly kind: 'done' }
-  | { readonly kind: 'refused'; readonly error: Pick<FlotillaError, 'code' | 'message' | 'reason' | 'metadata'> }
-  | { readonly kind: 'failed'; readonly error: unknown; readonly code: string };
+serveJobs<CopyJob, void, PathStat>(async (job, tell) => {
+  try {
+    await run(job, tell);
+  } catch (error) {
+    throw toArchiveError(error);
+  }
+});
 
-const port = parentPort;
-if (port === null) throw new Error('copy-worker.ts is a worker thread');
-const post = (message: CopyMessage) => port.postMessage(message);
-
-async function run(job: CopyJob): Promise<void> {
+async function run(job: CopyJob, tell: (stat: PathStat) => void): Promise<void> {
   const { source, path } = job;
   const tree = openContainerTree(source, { writable: job.kind === 'write' });
   try {
@@ -43,22 +39,9 @@ async function run(job: CopyJob): Promise<void> {
       return;
     }
     using found = findPath(tree, path, source.key);
-    post({ kind: 'stat', stat: found.stat });
+    tell(found.stat);
     if (job.kind === 'read') readPath(found, path.parts.at(-1) ?? '.', new TarOutput(job.output));
   } finally {
     closeSync(tree);
   }
 }
-
-port.on('message', (job: CopyJob) => {
-  run(job).then(
-    () => post({ kind: 'done' }),
-    (thrown) => {
-      const error = toArchiveError(thrown);
-      if (error instanceof FlotillaError) {
-        const { code, message, reason, metadata } = error;
-        post({ kind: 'refused', error: { code, message, reason, metadata } });
-      } else post({ kind: 'failed', error, code: String((error as NodeJS.ErrnoException).code ?? '') });
-    },
-  );
-});

@@ -1,10 +1,9 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
 import { asDiskFull } from '@flotilla/errors';
-import type { TreeMessage, TreeOrder } from './tree-worker.ts';
+import { ThreadPool } from '../../threads/thread-pool.ts';
+import type { TreeOrder } from './tree-worker.ts';
 
-/** A thread that waits for work. */
-let idle: Worker | undefined;
+const threads = new ThreadPool<TreeOrder>(new URL('./tree-worker.ts', import.meta.url), 1);
 
 /**
  * Copies a tree into an empty folder, or merges a layer into a root, in a thread of its own, so that the service goes on
@@ -13,35 +12,16 @@ let idle: Worker | undefined;
  */
 export async function workOnTrees(kind: TreeOrder['kind'], from: number, to: number, signal?: AbortSignal) {
   signal?.throwIfAborted();
-  const worker = idle ?? new Worker(new URL('./tree-worker.ts', import.meta.url), { trackUnmanagedFds: false });
-  idle = undefined;
-  worker.ref();
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const onAbort = () => void Atomics.store(stop, 0, 1);
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const onMessage = (message: TreeMessage) => {
-    if (message.kind === 'done') resolve();
-    else reject(message.error instanceof Error ? Object.assign(message.error, message.fields) : message.error);
-  };
-  const onExit = () => reject(new Error('the thread that copies trees ended'));
-  worker.on('message', onMessage);
-  worker.on('error', reject);
-  worker.on('exit', onExit);
   signal?.addEventListener('abort', onAbort, { once: true });
-  worker.postMessage({ kind, from, to, stop } satisfies TreeOrder);
   try {
-    await promise;
+    await threads.run({ kind, from, to, stop });
   } catch (error) {
-    if (signal?.aborted) throw signal.reason;
+    signal?.throwIfAborted();
     throw asDiskFull(error) ?? error;
   } finally {
     signal?.removeEventListener('abort', onAbort);
-    worker.off('message', onMessage);
-    worker.off('error', reject);
-    worker.off('exit', onExit);
-    worker.unref();
-    if (worker.threadId !== -1 && idle === undefined) idle = worker;
-    else await worker.terminate();
   }
 }
 
