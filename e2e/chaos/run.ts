@@ -33,7 +33,7 @@ interface Options {
 }
 
 const notDone = `Not done:
-  pushes, and networks of the user's own, which are not implemented yet;
+  networks of the user's own, which are not implemented yet, and pushes, which the load does not make;
   steps of the clock, which is the whole host's: they need a virtual machine.`;
 
 /** Faults of a disk that this host cannot make are left out, saying so; those that were asked for by name are refused. */

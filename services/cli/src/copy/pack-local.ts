@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { lstat, open, readdir, readlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { splitDevice } from '@flotilla/linux';
 import { type Pack, pack } from 'tar-stream';
 import { splitPath } from './copy-place.ts';
@@ -106,21 +106,23 @@ async function addEntry(archive: Pack, header: HeaderFields): Promise<void> {
 async function packFile(archive: Pack, path: string, name: string): Promise<void> {
   await using file = await open(path, 'r');
   const status = await file.stat({ bigint: true });
-  let left = Number(status.size);
+  const size = Number(status.size);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const entry = archive.entry({ ...headerOf(status, name), type: 'file', size: left }, (error) =>
+  const entry = archive.entry({ ...headerOf(status, name), type: 'file', size }, (error) =>
     error ? reject(error) : resolve(),
   );
-  promise.catch(() => {});
+  await Promise.all([promise, pipeline(readExactly(file, size), entry as unknown as NodeJS.WritableStream)]);
+}
+
+/** So many bytes, zeros where the file has become shorter. */
+async function* readExactly(file: FileHandle, size: number): AsyncGenerator<Buffer, void> {
   let ended = false;
-  while (left > 0) {
+  for (let left = size; left > 0; ) {
     const piece = Buffer.allocUnsafe(Math.min(chunkBytes, left));
-    const size: number = ended ? 0 : (await file.read(piece)).bytesRead;
-    ended ||= size === 0;
-    const data = ended ? piece.fill(0) : piece.subarray(0, size);
+    const bytesRead: number = ended ? 0 : (await file.read(piece)).bytesRead;
+    ended ||= bytesRead === 0;
+    const data = ended ? piece.fill(0) : piece.subarray(0, bytesRead);
     left -= data.length;
-    if (!entry.write(data)) await Promise.race([once(entry, 'drain'), promise]);
+    yield data;
   }
-  entry.end(null);
-  await promise;
 }
