@@ -56,5 +56,6 @@ test('nothing of the launcher that every container would inherit is restricted',
   for (const name of ['image', 'network', 'supervisor']) {
     const unit = readFileSync(join(folder, `flotilla-${name}.service`), 'utf8');
     assert.doesNotMatch(unit, /^(Protect|Private|ReadWrite|ReadOnly)/m, `${name} is in the host's mount namespace`);
+    if (name === 'image') assert.match(unit, /^RestrictNamespaces=mnt$/m, 'copies enter those of containers');
   }
 });
