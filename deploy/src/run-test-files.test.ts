@@ -31,10 +31,11 @@ test('a file whose hooks hang is ended, and the others run', (t) => {
     console.log('counted', passed, failed);`;
   // A run within a run would do nothing.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const { stdout, stderr } = spawnSync(process.execPath, [write('run.mjs', program)], {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [write('run.mjs', program)], {
     env,
     encoding: 'utf8',
     timeout: 60_000,
   });
   assert.match(stdout, /^counted 1 2$/m, stderr);
+  assert.equal(status, 0, stderr);
 });

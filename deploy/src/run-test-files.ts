@@ -49,8 +49,11 @@ export async function runTestFiles(
   });
   const graceMs = Math.min(timeoutMs, defaultGraceMs);
   const watch = setInterval(endTheStuck, graceMs, new Map(), timeoutMs + graceMs);
-  for await (const text of events.compose(new spec())) process.stdout.write(String(text));
-  clearInterval(watch);
+  try {
+    for await (const text of events.compose(new spec())) process.stdout.write(String(text));
+  } finally {
+    clearInterval(watch);
+  }
   return { passed, failed, skipped, seconds };
 }
 
