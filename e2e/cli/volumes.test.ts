@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { demoImage, Engine } from '../harness/engine.ts';
@@ -84,8 +84,12 @@ test('a volume in memory is shared, outlives killed services, and goes with the 
 test('parts of volumes, other containers’ volumes, sources that are missing, mounts that travel', async () => {
   await run('-v', 'whole:/data', ...sh('mkdir -p /data/part; echo part > /data/part/file; ln -s /etc /data/out'));
   assert.equal(
-    await run('--mount', 'src=whole,dst=/m,volume-subpath=part,ro', ...sh('cat /m/file; touch /m/x || true')),
-    'part',
+    await run(
+      '--mount',
+      'src=whole,dst=/m,volume-subpath=part,ro',
+      ...sh('cat /m/file; touch /m/x 2>&1 | grep -c Read-only'),
+    ),
+    'part\n1',
   );
   const out = await engine.flotilla(['run', '--rm', '--mount', 'src=whole,dst=/m,volume-subpath=out', ...sh('ls /m')]);
   assert.match(out.stderr, /leads out of the volume/);
@@ -140,9 +144,7 @@ test('parts of volumes, other containers’ volumes, sources that are missing, m
     execFileSync('mount', ['--make-shared', folder]);
     await engine.ok(...shared);
     assert.equal(readFileSync(join(folder, 'in/file'), 'utf8'), 'up\n');
-    mkdirSync(join(folder, 'below'));
     execFileSync('umount', [join(folder, 'in')]);
-    writeFileSync(join(folder, 'file'), 'top');
   } finally {
     execFileSync('umount', ['--recursive', folder]);
   }

@@ -30,6 +30,7 @@ const patientCalls = [
   'restartContainer',
   'removeContainer',
   'listChanges',
+  'statArchive',
   'commitContainer',
   'pruneContainers',
   'pruneImages',

@@ -41,6 +41,8 @@ export interface JoinedMount {
   readonly readOnly: boolean;
   /** Relative; empty for all of the source. */
   readonly subpath: string;
+  readonly nonRecursive: boolean;
+  readonly readOnlyNonRecursive: boolean;
 }
 
 /** What a container sees, and how one comes to it. */
@@ -134,10 +136,12 @@ function mountRoot({ type, source, options }: MountDescription, target: string):
   else mount({ type, source, target, data: options.join(',') });
 }
 
-function join(root: number, { source, target, readOnly, subpath }: JoinedMount): void {
-  using from = ownFd(subpath === '' ? openTree(source, { recursive: true }) : openPart(source, subpath));
+function join(root: number, mount: JoinedMount): void {
+  const { source, target, readOnly, subpath, nonRecursive, readOnlyNonRecursive } = mount;
+  const recursive = !nonRecursive;
+  using from = ownFd(subpath === '' ? openTree(source, { recursive }) : openPart(source, subpath));
   const isFolder = fstatSync(from.fd).isDirectory();
-  if (readOnly) setMountAttributes(from.fd, { set: MOUNT_ATTR_RDONLY });
+  if (readOnly) setMountAttributes(from.fd, { set: MOUNT_ATTR_RDONLY, recursive: recursive && !readOnlyNonRecursive });
   using on = ownFd(openMountPoint(root, target, isFolder));
   moveMount(from.fd, on.fd, target);
 }

@@ -1,6 +1,6 @@
 import { type BytePath, toBytePath } from '../archive/byte-path.ts';
 import { FileEntries } from '../archive/file-entries.ts';
-import { findFolder, findStatus, isFolder, namesIn } from '../archive/open-folder.ts';
+import { checkDepth, findFolder, findStatus, isFolder, namesIn } from '../archive/open-folder.ts';
 import { tarEnd } from '../archive/tar-header.ts';
 import type { TarOutput } from '../archive/tar-output.ts';
 import { type FoundPath, isKernels } from './find-path.ts';
@@ -31,6 +31,7 @@ function writeFolder(folder: number, path: BytePath, { files, device, isRoot }: 
     if (status === undefined) continue; // Gone since the names were read.
     const here = `${path}/${name}`;
     if (!files.write({ parent: folder, name, path: here, status }) || !isFolder(status)) continue;
+    checkDepth(here);
     const inner = status.device.join();
     // The engine's own /dev is no more the container's than /proc is.
     if (isRoot && name === 'dev' && inner !== device) continue;

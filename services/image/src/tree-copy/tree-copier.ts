@@ -1,10 +1,9 @@
-import { closeSync, mkdirSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { pipe2 } from '@flotilla/linux';
 import type { SnapshotStore } from '../adapters/snapshot-store.ts';
+import { ThreadPipe } from '../threads/thread-pipe.ts';
 import type { ContainerPath } from './container-path.ts';
 import { startCopyThread } from './copy-thread.ts';
 import type { PathStat } from './find-path.ts';
@@ -134,33 +133,5 @@ export class TreeCopier {
       leave();
       throw error;
     }
-  }
-}
-
-/** A pipe between the service and a thread: its own end a stream, which waits without a thread of Node's pool. */
-class ThreadPipe implements Disposable {
-  readonly threadFd: number;
-  readonly stream: Readable | Writable;
-  #isOpen = true;
-
-  /** What the service does with it. */
-  constructor(use: 'read' | 'write') {
-    const { readFd, writeFd } = pipe2();
-    this.threadFd = use === 'read' ? writeFd : readFd;
-    const fd = use === 'read' ? readFd : writeFd;
-    this.stream = new Socket({ fd, readable: use === 'read', writable: use === 'write' });
-    // Told where it is read or written.
-    this.stream.on('error', () => {});
-  }
-
-  closeThreadEnd(): void {
-    if (this.#isOpen) closeSync(this.threadFd);
-    this.#isOpen = false;
-  }
-
-  /** Once the thread has ended. */
-  [Symbol.dispose](): void {
-    this.stream.destroy();
-    this.closeThreadEnd();
   }
 }

@@ -23,7 +23,8 @@ import {
   symlinkat,
   utimensat,
 } from '@flotilla/linux';
-import { isAllowed, replacing } from '../unpack/layer-applier.ts';
+import { isImageAttribute } from '../domain/image-attribute.ts';
+import { replacing } from '../unpack/layer-applier.ts';
 import { components, type LayerEntry } from '../unpack/layer-entry.ts';
 import { entryRefused } from '../unpack/layer-error.ts';
 import { directoryConflict, toCopyError } from './copy-error.ts';
@@ -181,7 +182,7 @@ export class TreeExtractor implements Disposable {
   #setAttributes(fd: number, entry: LayerEntry): void {
     const { uid, gid } = this.#ownerOf(entry);
     fchownSync(fd, uid, gid);
-    for (const [attribute, value] of entry.xattrs) if (isAllowed(attribute)) fsetxattr(fd, attribute, value);
+    for (const [attribute, value] of entry.xattrs) if (isImageAttribute(attribute)) fsetxattr(fd, attribute, value);
     fchmodSync(fd, entry.mode);
   }
 
@@ -189,7 +190,7 @@ export class TreeExtractor implements Disposable {
   #ownLink(parent: number, name: string, entry: LayerEntry): void {
     const { uid, gid } = this.#ownerOf(entry);
     fchownat(parent, name, uid, gid);
-    for (const [key, value] of entry.xattrs) if (isAllowed(key)) setxattrAt(parent, name, key, value);
+    for (const [key, value] of entry.xattrs) if (isImageAttribute(key)) setxattrAt(parent, name, key, value);
     utimensat(parent, name, entry.modifiedUnixNano);
   }
 

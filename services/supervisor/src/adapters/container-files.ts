@@ -113,15 +113,17 @@ export class ContainerFiles implements Files {
 
   async stateSize(containerId: string): Promise<number> {
     const folder = this.#stateDir(containerId);
-    try {
-      const names = await readdir(folder);
-      const sizes = await Promise.all(names.map(async (name) => (await lstat(join(folder, name))).size));
-      return sizes.reduce((sum, size) => sum + size, 0);
-    } catch (error) {
-      // It has none before its first start, and goes with its container.
-      if (isErrno(error, 'ENOENT')) return 0;
-      throw error;
-    }
+    // It has none before its first start, and goes with its container; a log that is rotated goes by itself.
+    const unlessGone =
+      <T>(whenGone: T) =>
+      (error: unknown) => {
+        if (isErrno(error, 'ENOENT')) return whenGone;
+        throw error;
+      };
+    const names = await readdir(folder).catch(unlessGone([]));
+    const sizeOf = async (name: string) => (await lstat(join(folder, name))).size;
+    const sizes = await Promise.all(names.map((name) => sizeOf(name).catch(unlessGone(0))));
+    return sizes.reduce((sum, size) => sum + size, 0);
   }
 
   async removeState(containerId: string): Promise<void> {

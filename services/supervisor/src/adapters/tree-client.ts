@@ -16,7 +16,9 @@ export class TreeClient implements Trees, Disposable {
   }
 
   async stat(tree: ContainerTree, path: string, signal: AbortSignal): Promise<PathStat> {
-    const { stat } = await this.#client.statTree({ tree: treeToProto(tree), path }, { signal });
+    // Another copy of a container that does not run, or a mount over the network, may have to end first.
+    const options = { signal, deadlineMs: Number.POSITIVE_INFINITY };
+    const { stat } = await this.#client.statTree({ tree: treeToProto(tree), path }, options);
     return required(stat);
   }
 

@@ -5,6 +5,7 @@ import { committedConfig } from './committed-config.ts';
 import { type ContainerRecord, containerEvent, type Made } from './container.ts';
 import type { Engine } from './engine.ts';
 import type { SnapshotTrees } from './snapshot-trees.ts';
+import { isDiskFull } from './until-stored.ts';
 import { checkText } from './validation/text.ts';
 
 export interface CommitRequest {
@@ -19,7 +20,7 @@ export interface CommitRequest {
 
 /**
  * Makes an image of a container; answers its id. It is frozen, if it runs and that is asked for, only while its files are
- * read, and it is thawed whatever happens. INVALID_FIELD; FAILED_PRECONDITION / CONTAINER_REMOVING.
+ * read, and it is thawed whatever happens. INVALID_FIELD; FAILED_PRECONDITION / CONTAINER_CREATING, CONTAINER_REMOVING.
  */
 export async function commitContainer(
   engine: Engine,
@@ -27,7 +28,7 @@ export async function commitContainer(
   request: CommitRequest,
   signal: AbortSignal,
 ): Promise<string> {
-  const { repository, now } = engine;
+  const { repository, now, log } = engine;
   const { author, comment, changes } = request;
   const record = repository.find(request.container);
   const { containerId, config } = record;
@@ -46,6 +47,9 @@ export async function commitContainer(
   try {
     signal.throwIfAborted();
     imageId = await trees.commit(settings, () => void thaw(), signal);
+  } catch (error) {
+    // A service that stops says so, not that the caller has gone.
+    throw signal.aborted ? signal.reason : error;
   } finally {
     await thaw();
   }
@@ -53,7 +57,13 @@ export async function commitContainer(
     ...{ comment, imageID: imageId },
     imageRef: reference === undefined ? '' : familiarReference(reference),
   };
-  repository.save({ events: [containerEvent(repository.get(containerId) ?? record, 'commit', now(), attributes)] });
+  try {
+    repository.save({ events: [containerEvent(repository.get(containerId) ?? record, 'commit', now(), attributes)] });
+  } catch (error) {
+    // The image is made, and another try would make another.
+    if (!isDiskFull(error)) throw error;
+    log.warn({ containerId, imageId }, 'the disk is full: the event of a commit is lost');
+  }
   return imageId;
 }
 

@@ -1,10 +1,9 @@
 import { FlotillaError, hasReason } from '@flotilla/errors';
 import { type ContainerRecord, containerEvent } from './container.ts';
-import { isLive } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { findUser } from './find-user.ts';
 import type { ContainerTree, PathStat, Trees } from './ports.ts';
-import { mountVolumes, unmountVolumes } from './volume-mounts.ts';
+import { isDiskFull } from './until-stored.ts';
 
 /** An engine that can copy files. */
 export interface CopyEngine extends Engine {
@@ -102,52 +101,42 @@ async function openTree(engine: Engine, reference: string, signal: AbortSignal):
     signal.throwIfAborted();
     const record = mustGet(engine, containerId);
     if (record.state === 'removing' || record.state === 'dead' || record.made === undefined) throw beingRemoved(record);
-    const tree = treeOf(engine, record);
-    const isMounted = tree.process !== undefined;
-    if (!isMounted) await mountVolumes(engine, record);
     const open = archives.begin(containerId);
-    const both = AbortSignal.any([signal, open.signal]);
+    // A caller that reads no more leaves a reading where it is: what waits for its end must not wait for him.
+    open.signal.addEventListener('abort', () => open[Symbol.dispose](), { once: true });
     return {
       record,
-      tree,
-      signal: both,
-      [Symbol.dispose]: () => {
-        open[Symbol.dispose]();
-        if (!isMounted) leaveVolumes(engine, containerId);
-      },
+      tree: treeOf(engine, record),
+      signal: AbortSignal.any([signal, open.signal]),
+      [Symbol.dispose]: () => open[Symbol.dispose](),
     };
   });
-}
-
-/** Volumes with options are mounted for the copy; a container that has been started meanwhile keeps them. */
-function leaveVolumes(engine: Engine, containerId: string): void {
-  const { queue, repository, archives, log } = engine;
-  const leave = async () => {
-    const record = repository.get(containerId);
-    if (record !== undefined && !isLive(record.state) && !archives.has(containerId))
-      await unmountVolumes(engine, record);
-  };
-  queue
-    .run(containerId, leave)
-    .catch((err: unknown) => log.warn({ containerId, err }, 'volumes stay mounted after a copy, until the next sweep'));
 }
 
 function treeOf({ files }: Engine, { containerId, config, made, task }: ContainerRecord): ContainerTree {
   const process = task === undefined ? undefined : files.findInit(containerId);
   const mounts = made!.mounts
     .filter(({ type }) => type !== 'MOUNT_TYPE_TMPFS')
-    .map(({ hostPath, target, readOnly, volumeSubpath }) => ({
+    .map(({ hostPath, target, readOnly, volumeSubpath, nonRecursive, readOnlyNonRecursive }) => ({
       source: hostPath,
       target,
       readOnly,
       subpath: volumeSubpath,
+      nonRecursive,
+      readOnlyNonRecursive,
     }))
     .sort((a, b) => a.target.split('/').length - b.target.split('/').length);
   return { key: containerId, process, mounts, readOnly: config.readOnlyRoot };
 }
 
-function announce({ repository, now }: Engine, record: ContainerRecord, action: string): void {
-  repository.save({ events: [containerEvent(record, action, now())] });
+/** What is copied is no change of the engine's own: on a full disk, of which it may be taken away, it goes without its event. */
+function announce({ repository, now, log }: Engine, record: ContainerRecord, action: string): void {
+  try {
+    repository.save({ events: [containerEvent(record, action, now())] });
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    log.warn({ containerId: record.containerId, action }, 'the disk is full: an event is lost');
+  }
 }
 
 function beingRemoved({ containerId, name, state }: ContainerRecord): FlotillaError {

@@ -26,10 +26,6 @@ export class OpenArchives {
     return { signal: one.abort.signal, [Symbol.dispose]: end };
   }
 
-  has(containerId: string): boolean {
-    return this.#open.has(containerId);
-  }
-
   /** Resolves once there are none of a container: those that take longer are cut off. */
   async end(containerId: string, waitMs: number): Promise<void> {
     const all = [...(this.#open.get(containerId) ?? [])];

@@ -117,6 +117,8 @@ export interface TreeMount {
   readonly readOnly: boolean;
   /** In the source; empty: all of it. */
   readonly subpath: string;
+  readonly nonRecursive: boolean;
+  readonly readOnlyNonRecursive: boolean;
 }
 
 export interface InitProcess {

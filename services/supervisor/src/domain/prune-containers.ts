@@ -21,7 +21,7 @@ export interface Pruned {
 
 /** Removes containers that do not run, one after the other; their volumes stay. */
 export async function pruneContainers(engine: Engine, request: PruneRequest, signal: AbortSignal): Promise<Pruned> {
-  const { repository, images } = engine;
+  const { repository, images, log } = engine;
   const going = [...repository.all()].filter((record) => isMeant(record, request));
   if (going.length === 0) return { containerIds: [], bytes: 0 };
   const written = await images.usage(
@@ -37,7 +37,10 @@ export async function pruneContainers(engine: Engine, request: PruneRequest, sig
     } catch (error) {
       // Started, or removed by somebody else, meanwhile.
       if (hasReason(error, 'CONTAINER_RUNNING') || hasReason(error, 'CONTAINER_NOT_FOUND')) continue;
-      throw error;
+      if (signal.aborted) throw error;
+      // As Docker: one that cannot be removed keeps no other, and what was removed is told.
+      log.warn({ containerId, err: error }, 'a container is not pruned');
+      continue;
     }
     containerIds.push(containerId);
     bytes += written.get(containerId) ?? 0;

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   copyFileSync,
@@ -171,7 +171,7 @@ export class TestEngine implements AsyncDisposable {
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nwww:x:33:33::/tmp:/bin/sh\n');
     writeFileSync(join(root, 'etc/group'), 'root:x:0:\nwww:x:33:\ndisk:x:6:www\n');
     writeFileSync(join(root, 'etc/notes'), 'not executable', { mode: 0o644 });
-    const { stdout: tar } = spawnSync('tar', ['-C', root, '-cf', '-', '.'], { maxBuffer: 64 << 20 });
+    const tar = execFileSync('tar', ['-C', root, '-cf', '-', '.'], { maxBuffer: 64 << 20 });
     for await (const _ of this.#images.importImage(importRequests(tar)));
   }
 
