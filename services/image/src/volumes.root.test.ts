@@ -148,6 +148,23 @@ test('a killed service finds what runs mounted, and takes away what nobody runs 
   assert.deepEqual((await snapshots.listVolumeMounts({})).keys, []);
 });
 
+test('a new volume is open to every user of a container, and a bind of it keeps what was asked for', {
+  skip,
+}, async () => {
+  await create('open');
+  assert.equal(statSync(await pathOf('open')).mode & 0o777, 0o755);
+  await create('careful', { type: 'none', device, o: 'bind,nosuid,nodev,noexec' });
+  const path = await pathOf('careful');
+  await take('n', 'careful');
+  await mount('n', 'careful');
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((one) => one.split(' ')[4] === path);
+  assert.match(line ?? '', / rw,nosuid,nodev,noexec[ ,]/);
+  await unmount('n');
+  await release('n');
+});
+
 test('a folder of the host is what a bind volume holds, read-only if asked; its data outlives the volume', {
   skip,
 }, async () => {

@@ -10,6 +10,7 @@ import {
   MS_SLAVE,
   MS_UNBINDABLE,
   mount,
+  umount,
 } from './mount.ts';
 
 const MS_SYNCHRONOUS = 0x10;
@@ -92,10 +93,18 @@ export interface OptionMount {
   readonly options: MountOptions;
 }
 
-/** As mount(8) does it: propagation, and a bind that is to be read-only, need calls of their own. */
+/**
+ * As mount(8) does it: propagation needs a call of its own, and so do a bind's flags (ro, nosuid, nodev, noexec, …), which the
+ * kernel does not look at when it binds: mount(2), NOTES. All of it or nothing.
+ */
 export function mountWithOptions({ type, source, target, options: { flags, propagation, data } }: OptionMount): void {
   mount({ source, target, type, flags, data });
-  if (propagation !== 0) mount({ target, flags: propagation });
-  const isReadOnlyBind = (flags & MS_BIND) !== 0 && (flags & MS_RDONLY) !== 0;
-  if (isReadOnlyBind) mount({ target, flags: flags | MS_REMOUNT });
+  try {
+    if (propagation !== 0) mount({ target, flags: propagation });
+    const isBindWithFlags = (flags & MS_BIND) !== 0 && (flags & ~(MS_BIND | MS_REC)) !== 0;
+    if (isBindWithFlags) mount({ target, flags: flags | MS_REMOUNT });
+  } catch (error) {
+    umount(target, { detach: true });
+    throw error;
+  }
 }

@@ -31,6 +31,11 @@ export async function fillVolume(from: number, volume: VolumeFolders): Promise<v
   await finishFilling(volume);
 }
 
+/** Whether it is empty, or a copy into it was cut off. */
+export function isToBeFilled({ folder, data }: VolumeFolders): boolean {
+  return existsSync(join(folder, 'filled')) || readdirSync(data).length === 0;
+}
+
 /** Moves a copy that is whole into its volume. False when there is none. */
 export async function finishFilling({ folder, data }: VolumeFolders): Promise<boolean> {
   const filled = join(folder, 'filled');

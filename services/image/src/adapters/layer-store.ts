@@ -197,8 +197,12 @@ export class LayerStore {
   /** Out of the way at once, since its number may come again; gone a little later. */
   async #discard(name: string): Promise<void> {
     const gone = name.startsWith('gone-') ? name : `gone-${randomUUID()}`;
-    if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
-    await this.#snapshotter.remove(join(this.#folder, gone)).catch(() => {}); // The next start tries again.
+    try {
+      if (gone !== name) renameSync(join(this.#folder, name), join(this.#folder, gone));
+      await this.#snapshotter.remove(join(this.#folder, gone));
+    } catch {
+      // The next start tries again.
+    }
   }
 }
 

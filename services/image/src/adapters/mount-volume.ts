@@ -42,12 +42,13 @@ async function mountInThread(mount: OptionMount): Promise<void> {
   if (answer !== 'mounted') throw Object.assign(new Error(answer.message), { code: answer.code });
 }
 
-function mountFailed(name: string, { type, device, options }: VolumeDevice, cause: unknown): FlotillaError {
+function mountFailed(name: string, { type, device }: VolumeDevice, cause: unknown): FlotillaError {
   const { code = 'unknown', message = '' } = cause as { code?: string; message?: string };
   const why = isErrno(cause, 'ENODEV') ? `this kernel has no file system ${type}` : message;
   return new FlotillaError('failed_precondition', `volume ${name} could not be mounted (${device}, ${type}): ${why}`, {
     reason: 'VOLUME_MOUNT_FAILED',
-    metadata: { name, type, device, options, error: code },
+    // Not the options: a password may be among them.
+    metadata: { name, type, device, error: code },
     cause,
   });
 }

@@ -141,8 +141,9 @@ export class SnapshotStore {
     const making = this.#making.get(key);
     making?.stop.abort(snapshotNotFound(key));
     await making?.ended;
-    if (!this.#keys.delete(key)) return;
-    this.#discard(key);
+    if (!this.#keys.has(key)) return;
+    this.#discard(key); // First: where it fails, it is still there to be removed.
+    this.#keys.delete(key);
   }
 
   /** The folder of what a container has written, whether it is there or not. */

@@ -1,10 +1,11 @@
-import { closeSync, constants, createReadStream, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { pipe2 } from '@flotilla/linux';
+import type { Readable } from 'node:stream';
 import type { ChangedTree } from '../archive/changed-files.ts';
 import type { Change } from '../archive/list-changes.ts';
 import type { TreeResult } from '../archive/tree-job.ts';
 import { inTreeThread } from '../archive/tree-thread.ts';
+import { ThreadPipe } from '../threads/thread-pipe.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface CaptureRequest {
@@ -49,15 +50,14 @@ export class SnapshotTrees {
   /** All of the root as a tar, in pieces of at most 1 MiB. */
   async *export(key: string, signal: AbortSignal): AsyncGenerator<Buffer, void> {
     const folder = this.#snapshots.openRoot(key);
-    const { readFd, writeFd } = pipe2();
-    // Ends the thread's writing, too, when nobody reads any more.
-    const pieces = createReadStream('', { fd: readFd, highWaterMark: 1 << 20 });
+    using pipe = new ThreadPipe('read');
+    const pieces = pipe.stream as Readable;
     const ended = new AbortController();
     const written = inTreeThread(
-      { kind: 'tree', folder, output: writeFd },
+      { kind: 'tree', folder, output: pipe.threadFd },
       { signal: AbortSignal.any([signal, ended.signal]) },
     ).finally(() => {
-      closeSync(writeFd);
+      pipe.closeThreadEnd();
       closeSync(folder);
     });
     written.catch(() => pieces.destroy());

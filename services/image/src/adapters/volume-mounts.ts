@@ -94,9 +94,15 @@ export class VolumeMounts {
     return { [Symbol.dispose]: letGo };
   }
 
-  /** At start: what the process before this one left mounted and nobody needs. */
+  /**
+   * At start: what the process before this one left mounted and nobody has. One that was being mounted may lack what a mount
+   * gets by further calls, such as that it is read-only: it is mounted anew.
+   */
   unmountLeftovers(): void {
-    for (const { name } of this.#options.store.list()) this.#unmountUnused(name);
+    const { store, path } = this.#options;
+    for (const { name, options } of store.list()) {
+      if (Object.keys(options).length > 0 && !store.isMountedWhole(name)) unmountAll(path(name));
+    }
   }
 
   #deviceOf(name: string): VolumeDevice | undefined {

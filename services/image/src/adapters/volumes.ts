@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, mkdirSync, readdirSync, realpathSync, renameSync } from 'node:fs';
+import { chmodSync, closeSync, constants, mkdirSync, readdirSync, realpathSync, renameSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import type { EventPublisher } from '@flotilla/events';
@@ -9,7 +9,7 @@ import { volumeNotFound } from '../domain/errors.ts';
 import type { VolumeRecord, VolumeWish } from '../domain/volume.ts';
 import { parseVolumeOptions } from '../domain/volume-options.ts';
 import { VolumeStore } from '../store/volume-store.ts';
-import { fillMounted, fillVolume, finishFilling } from './fill-volume.ts';
+import { fillMounted, fillVolume, finishFilling, isToBeFilled } from './fill-volume.ts';
 import { flushFolder } from './flush-folder.ts';
 import { unmountAll } from './mount-points.ts';
 import { shred } from './shred.ts';
@@ -57,7 +57,7 @@ export class Volumes {
       this.#shred(name);
     }
     for (const { name } of this.list()) {
-      if (!this.mounts.isBusy(name)) mkdirSync(this.path(name), { recursive: true, mode: 0o755 });
+      if (!this.mounts.isBusy(name)) this.#makeFolder(name);
     }
   }
 
@@ -105,8 +105,13 @@ export class Volumes {
     return this.#make({ name: name || randomBytes(32).toString('hex'), labels, options, anonymous, createdAtUnixNano });
   }
 
+  /** Open to every user of a container, whatever the service's umask; one that is there may have been given other rights. */
+  #makeFolder(name: string): void {
+    if (mkdirSync(this.path(name), { recursive: true }) !== undefined) chmodSync(this.path(name), 0o755);
+  }
+
   #make(volume: VolumeRecord): VolumeRecord {
-    mkdirSync(this.path(volume.name), { recursive: true, mode: 0o755 });
+    this.#makeFolder(volume.name);
     this.#database.transact(() => {
       this.#store.add(volume);
       this.#announce('create', volume.name);
@@ -193,6 +198,8 @@ export class Volumes {
 
   async #copyUp(name: string, key: string, target: string): Promise<void> {
     const volume = { folder: join(this.#folder, name), data: this.path(name) };
+    const isPlain = Object.keys(this.get(name).options).length === 0;
+    if (isPlain && !isToBeFilled(volume)) return;
     const root = this.#snapshots.openRoot(key);
     let from: number | undefined;
     try {

@@ -1,8 +1,8 @@
-import { type FileStatus, readXattrsAt, S_IFCHR, S_IFMT, S_IFREG } from '@flotilla/linux';
-import { type BytePath, forSyscall, join, toBytePath } from './byte-path.ts';
+import { type FileStatus, S_IFCHR, S_IFMT, S_IFREG } from '@flotilla/linux';
+import { type BytePath, join, toBytePath } from './byte-path.ts';
 import type { ChangedFile } from './changed-file.ts';
 import { changedRoots } from './changed-roots.ts';
-import { findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
+import { checkDepth, findFolder, findStatus, findXattrs, isFolder, namesIn } from './open-folder.ts';
 
 /** Open folders: a container's writable layer, what it sees, and its image. They are read, and stay open. */
 export interface ChangedTree {
@@ -60,13 +60,14 @@ function* walk(place: Place, mountPoints: MountPoints): Generator<ChangedFile, v
 }
 
 function* walkFolder(place: Place, name: BytePath, mountPoints: MountPoints): Generator<ChangedFile, void> {
+  const path = join(place.path, name);
+  checkDepth(path);
   using merged = findFolder(place.merged, name);
   if (merged === undefined) return; // Gone since it was looked at.
   using lower = findFolder(place.lower, name);
   const within = place.upper === undefined;
   const replaced = within || isReplaced(place.upper, name);
   using upper = replaced ? undefined : findFolder(place.upper, name);
-  const path = join(place.path, name);
   if (replaced && lower !== undefined) {
     const hidden = namesIn(lower.fd).filter((one) => findStatus(merged.fd, one) === undefined);
     yield { kind: 'replaced', path, hidden, within };
@@ -80,7 +81,7 @@ function isWhiteout(status: FileStatus | undefined): boolean {
 
 /** A folder that shows nothing of the image's folder of its name: one that was made anew, or moved there. */
 function isReplaced(upper: number, name: BytePath): boolean {
-  const xattrs = readXattrsAt(upper, forSyscall(name));
+  const xattrs = findXattrs(upper, name);
   return xattrs.get('trusted.overlay.opaque')?.toString() === 'y' || xattrs.has('trusted.overlay.redirect');
 }
 
@@ -93,7 +94,8 @@ function isMountPoint(place: Place, name: BytePath, mountPoints: MountPoints): b
   using merged = findFolder(place.merged, name);
   using upper = findFolder(place.upper, name);
   if (merged === undefined || upper === undefined) return false;
-  if (!looksSame(findStatus(place.merged, name)!, findStatus(place.lower, name))) return false;
+  const status = findStatus(place.merged, name);
+  if (status === undefined || !looksSame(status, findStatus(place.lower, name))) return false;
   using lower = findFolder(place.lower, name);
   const names = namesIn(upper.fd);
   const inside = { path, upper: upper.fd, merged: merged.fd, lower: lower?.fd };

@@ -1,7 +1,7 @@
-import { type FileStatus, readXattrsAt, S_IFDIR, S_IFMT } from '@flotilla/linux';
-import { type BytePath, forSyscall, join } from './byte-path.ts';
+import { type FileStatus, S_IFDIR, S_IFMT } from '@flotilla/linux';
+import { type BytePath, join } from './byte-path.ts';
 import type { ChangedFile } from './changed-file.ts';
-import { findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
+import { checkDepth, findFolder, findStatus, findXattrs, isFolder, namesIn } from './open-folder.ts';
 
 /** A folder of a container, and the image's of that path if there is one. */
 export interface RootPlace {
@@ -45,10 +45,12 @@ function* within(
   name: BytePath,
   isLeftOut: (place: RootPlace, name: BytePath) => boolean,
 ): Generator<ChangedFile, void> {
+  const path = join(place.path, name);
+  checkDepth(path);
   using merged = findFolder(place.merged, name);
   if (merged === undefined) return; // Gone since it was looked at.
   using lower = findFolder(place.lower, name);
-  yield* changedRoots({ path: join(place.path, name), merged: merged.fd, lower: lower?.fd }, isLeftOut);
+  yield* changedRoots({ path, merged: merged.fd, lower: lower?.fd }, isLeftOut);
 }
 
 /** In the order of their bytes. */
@@ -69,6 +71,6 @@ function differs({ merged, lower }: RootPlace, name: BytePath, status: FileStatu
 }
 
 function attributes(parent: number, name: BytePath): string {
-  const all = [...readXattrsAt(parent, forSyscall(name))].map(([key, value]) => `${key}=${value.toString('hex')}`);
+  const all = [...findXattrs(parent, name)].map(([key, value]) => `${key}=${value.toString('hex')}`);
   return all.sort().join();
 }

@@ -12,8 +12,10 @@ import {
   S_IFLNK,
   S_IFMT,
   S_IFREG,
+  SyscallError,
   statAt,
 } from '@flotilla/linux';
+import { isImageAttribute } from '../domain/image-attribute.ts';
 import { type BytePath, forSyscall } from './byte-path.ts';
 import { paddingBytes, type TarEntry, tarHeader } from './tar-header.ts';
 import type { TarOutput } from './tar-output.ts';
@@ -49,7 +51,8 @@ export class FileEntries {
     try {
       return this.#write(parent, name, path, status);
     } catch (error) {
-      if (isErrno(error, 'ENOENT', 'ELOOP', 'EINVAL')) return false;
+      // Ours come before its header is written; what node:fs meets when it reads or writes data would break the tar.
+      if (error instanceof SyscallError && isErrno(error, 'ENOENT', 'ELOOP', 'EINVAL')) return false;
       throw error;
     }
   }
@@ -131,12 +134,5 @@ function xattrsOf(parent: number, name: string | Buffer): ReadonlyMap<string, Bu
     throw error;
   }
   if (all.size === 0) return noXattrs;
-  return new Map([...all].filter(([attribute]) => isKept(attribute)).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** The image's own, file capabilities and access lists; never overlayfs's. */
-function isKept(attribute: string): boolean {
-  return (
-    attribute.startsWith('user.') || attribute === 'security.capability' || attribute.startsWith('system.posix_acl_')
-  );
+  return new Map([...all].filter(([attribute]) => isImageAttribute(attribute)).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

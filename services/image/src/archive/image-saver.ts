@@ -55,7 +55,7 @@ export class ImageSaver {
   /** Each image once, in the order in which they were named, with those of its names that were asked for. */
   #select(names: readonly string[]): SavedImage[] {
     const found = new Map<ImageRecord, Set<string>>();
-    for (const name of names) {
+    for (const name of new Set(names)) {
       for (const [image, reference] of this.#find(name)) {
         const references = found.get(image) ?? new Set();
         found.set(image, references);

@@ -1,8 +1,8 @@
-import { type FileStatus, readXattrsAt, S_IFDIR, S_IFMT } from '@flotilla/linux';
-import { type BytePath, forPeople, forSyscall, join } from './byte-path.ts';
+import { type FileStatus, S_IFDIR, S_IFMT } from '@flotilla/linux';
+import { type BytePath, forPeople, join } from './byte-path.ts';
 import type { ChangedFile } from './changed-file.ts';
 import { type ChangedTree, changedFiles } from './changed-files.ts';
-import { isFolder } from './open-folder.ts';
+import { findXattrs, isFolder } from './open-folder.ts';
 
 /** How a path differs from the image. */
 export interface Change {
@@ -54,7 +54,7 @@ function differs(file: ChangedFile & { readonly kind: 'present' }, before: FileS
 }
 
 function capability(parent: number, name: BytePath): string | undefined {
-  return readXattrsAt(parent, forSyscall(name)).get('security.capability')?.toString('hex');
+  return findXattrs(parent, name).get('security.capability')?.toString('hex');
 }
 
 function change(path: BytePath, kind: Change['kind']): Change {

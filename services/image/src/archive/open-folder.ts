@@ -1,6 +1,7 @@
 import { closeSync, constants, readdirSync } from 'node:fs';
-import { type FileStatus, isErrno, openat, S_IFDIR, S_IFMT, statAt } from '@flotilla/linux';
-import { type BytePath, forSyscall } from './byte-path.ts';
+import { FlotillaError } from '@flotilla/errors';
+import { type FileStatus, isErrno, openat, readXattrsAt, S_IFDIR, S_IFMT, statAt } from '@flotilla/linux';
+import { type BytePath, forPeople, forSyscall } from './byte-path.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
 
@@ -21,6 +22,16 @@ export function findStatus(fd: number | undefined, name: BytePath): FileStatus |
   }
 }
 
+/** Attributes of a name in an open folder; none when it has gone since it was looked at. */
+export function findXattrs(fd: number, name: BytePath): ReadonlyMap<string, Buffer> {
+  try {
+    return readXattrsAt(fd, forSyscall(name));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return new Map();
+    throw error;
+  }
+}
+
 export function isFolder(status: FileStatus | undefined): boolean {
   return status !== undefined && (status.mode & S_IFMT) === S_IFDIR;
 }
@@ -34,6 +45,21 @@ export function findFolder(fd: number | undefined, name: BytePath): OpenFolder |
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
     throw error;
   }
+}
+
+/** Each level takes descriptors and a frame of the stack, and no path that a layer can have goes deeper. */
+const mostLevels = 2_048;
+
+/** FAILED_PRECONDITION / TREE_TOO_DEEP: a container can make a tree as deep as it likes. */
+export function checkDepth(path: BytePath): void {
+  let levels = 1;
+  for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) levels++;
+  if (levels <= mostLevels) return;
+  const shown = `${forPeople(path).slice(0, 64)}…`;
+  throw new FlotillaError('failed_precondition', `/${shown} goes deeper than ${mostLevels} folders`, {
+    reason: 'TREE_TOO_DEEP',
+    metadata: { path: `/${shown}` },
+  });
 }
 
 export class OpenFolder implements Disposable {

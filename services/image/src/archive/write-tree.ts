@@ -1,6 +1,6 @@
 import { type BytePath, join } from './byte-path.ts';
 import { FileEntries } from './file-entries.ts';
-import { findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
+import { checkDepth, findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
 import { tarEnd } from './tar-header.ts';
 import type { TarOutput } from './tar-output.ts';
 
@@ -16,6 +16,7 @@ function writeFolder(folder: number, path: BytePath, files: FileEntries): void {
     if (status === undefined) continue; // Gone since the names were read.
     const here = join(path, name);
     if (!files.write({ parent: folder, name, path: here, status }) || !isFolder(status)) continue;
+    checkDepth(here);
     using inner = findFolder(folder, name);
     if (inner !== undefined) writeFolder(inner.fd, here, files);
   }

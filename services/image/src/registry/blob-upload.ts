@@ -1,6 +1,7 @@
 import { hasReason } from '@flotilla/errors';
 import type { Descriptor } from '@flotilla/oci/image';
 import type { RegistryWriter, UploadPlace } from './registry-writer.ts';
+import type { BodySource } from './transport.ts';
 
 /** What became of a blob in a registry. */
 export type UploadOutcome = 'exists' | 'mounted' | 'done';
@@ -34,7 +35,9 @@ export async function uploadBlob(upload: BlobUpload): Promise<UploadOutcome> {
     for (;;) {
       try {
         if (place !== undefined) {
-          place = await writer.resumeUpload(place, descriptor, signal);
+          const broken = place;
+          place = await writer.resumeUpload(broken, descriptor, signal);
+          if (place === undefined) writer.cancelUpload(broken);
           const { offset = 0 } = place ?? {};
           if (offset - safeBytes > enoughBytes) patience.reset();
           safeBytes = Math.max(safeBytes, offset);
@@ -46,7 +49,11 @@ export async function uploadBlob(upload: BlobUpload): Promise<UploadOutcome> {
           if (place === undefined) return 'mounted';
           began = true;
         }
-        await send(upload, place);
+        const isSmall = place.offset === 0 && descriptor.size <= smallBytes;
+        // Each answer says where what comes next goes: a registry may keep its state in that.
+        if (!isSmall && place.offset < descriptor.size)
+          place = await writer.sendRest(place, descriptor.digest, restOf(upload, place), signal);
+        await writer.finishUpload(place, descriptor.digest, isSmall ? restOf(upload, place) : undefined, signal);
         return 'done';
       } catch (error) {
         await patience.pause(error, signal);
@@ -72,13 +79,8 @@ async function begin({ writer, descriptor, from, signal }: BlobUpload): Promise<
 
 const unwilling = ['REGISTRY_REFUSED', 'REGISTRY_DENIED', 'REGISTRY_UNAUTHORIZED'];
 
-async function send({ writer, descriptor, open, onProgress, signal }: BlobUpload, place: UploadPlace): Promise<void> {
-  const { digest, size } = descriptor;
-  const { offset } = place;
-  const rest = { sizeBytes: size - offset, open: () => counted(open(offset), offset, onProgress) };
-  if (offset === 0 && size <= smallBytes) return await writer.finishUpload(place, digest, rest, signal);
-  const last = offset < size ? await writer.sendRest(place, digest, rest, signal) : place;
-  await writer.finishUpload(last, digest, undefined, signal);
+function restOf({ descriptor, open, onProgress }: BlobUpload, { offset }: UploadPlace): BodySource {
+  return { sizeBytes: descriptor.size - offset, open: () => counted(open(offset), offset, onProgress) };
 }
 
 async function* counted(

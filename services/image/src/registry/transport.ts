@@ -25,7 +25,7 @@ export interface HttpRequest {
 }
 
 /**
- * Connections of one pull: kept open between requests, each with the certificates and the proxy that its host needs. Follows
+ * Connections of one pull or push: kept open between requests, each with the certificates and the proxy that its host needs. Follows
  * nothing, repeats nothing.
  */
 export class Transport implements Disposable {

@@ -1,18 +1,17 @@
-import { FlotillaError, invalidField } from '@flotilla/errors';
+import { invalidField } from '@flotilla/errors';
 import { canonicalReference, familiarReference, parseReference } from '@flotilla/oci';
 import type { Platform } from '@flotilla/oci/image';
 import {
   GetImageHistoryResponse,
   type ImageConfig,
   ImageServiceService,
-  type ImportImageRequest,
   ImportImageResponse,
   LoadImagesResponse,
   PullImageResponse,
   PushImageResponse,
   RegistryAuth,
 } from '@flotilla/proto/flotilla/v1/image';
-import { type Implementation, implement } from '@flotilla/rpc';
+import { type Implementation, implement, optionsThenChunks } from '@flotilla/rpc';
 import type { ContentStore } from '../adapters/content-store.ts';
 import type { ImageLoader } from '../adapters/image-loader.ts';
 import type { ImageRemover } from '../adapters/image-remover.ts';
@@ -85,7 +84,7 @@ export function imageService(has: ImageServiceDependencies): Implementation {
       for await (const chunk of saver.save(references, signal)) yield { chunk };
     },
     async *importImage(requests, { signal }) {
-      const { options, chunks } = await readOptions(requests);
+      const { options, chunks } = await optionsThenChunks(requests);
       const settings = {
         reference: options.reference === '' ? undefined : canonicalReference(tagged(options.reference)),
         config: configFromProto(options.config as ImageConfig | undefined),
@@ -153,24 +152,6 @@ function importPlatform(text: string, host: string): string {
 
 async function* chunksOf(requests: AsyncIterable<{ readonly chunk: Uint8Array }>): AsyncGenerator<Uint8Array> {
   for await (const { chunk } of requests) yield chunk;
-}
-
-async function readOptions(requests: AsyncIterable<ImportImageRequest>) {
-  const iterator = requests[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done === true || first.value.part?.$case !== 'options') {
-    throw new FlotillaError('invalid_argument', 'the first message of an import must be its options', {
-      reason: 'INVALID_FIELD',
-      metadata: { field: 'options' },
-    });
-  }
-  async function* chunks(): AsyncGenerator<Uint8Array> {
-    for await (const { part } of { [Symbol.asyncIterator]: () => iterator }) {
-      if (part?.$case !== 'chunk') throw invalidField('part', 'a chunk, after the first message');
-      yield part.value;
-    }
-  }
-  return { options: first.value.part.value, chunks: chunks() };
 }
 
 function historyOf(image: ImageRecord, images: ImageStore): GetImageHistoryResponse {

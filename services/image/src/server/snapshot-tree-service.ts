@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { canonicalReference } from '@flotilla/oci';
 import {
   type CommitSnapshotRequest,
@@ -30,11 +31,20 @@ const kinds: Readonly<Record<Change['kind'], FileChangeKind>> = {
 export function snapshotTreeService({ images, trees, committer }: SnapshotTreeDependencies): Implementation {
   return implement(SnapshotTreeServiceService, {
     async *listSnapshotChanges({ key, mountPoints }, { signal }) {
-      const pieces: ListSnapshotChangesResponse[] = [];
+      // Told as they come: who finds them too many ends the call, and with it the reading.
+      const pieces = new Readable({ objectMode: true, read: () => {} });
       const onChanges = (changes: readonly Change[]) =>
         void pieces.push({ changes: changes.map(({ path, kind }) => ({ path, kind: kinds[kind] })) });
-      await trees.changes(key, mountPoints, onChanges, signal);
-      yield* pieces;
+      const listed = trees.changes(key, mountPoints, onChanges, signal);
+      listed.then(
+        () => pieces.push(null),
+        (error: Error) => pieces.destroy(error),
+      );
+      try {
+        yield* pieces as AsyncIterable<ListSnapshotChangesResponse>;
+      } finally {
+        await listed.catch(() => {});
+      }
     },
     async *exportSnapshot({ key }, { signal }) {
       for await (const chunk of trees.export(key, signal)) yield { chunk };

@@ -1,12 +1,10 @@
-import { FlotillaError, invalidField } from '@flotilla/errors';
+import { invalidField } from '@flotilla/errors';
 import {
   type ContainerTree as ContainerTreeMessage,
   ReadTreeResponse,
   TreeCopyServiceService,
-  type WriteTreeOptions,
-  type WriteTreeRequest,
 } from '@flotilla/proto/flotilla/image/v1/tree_copy';
-import { type Implementation, implement } from '@flotilla/rpc';
+import { type Implementation, implement, optionsThenChunks } from '@flotilla/rpc';
 import { parseContainerPath } from '../tree-copy/container-path.ts';
 import type { PathStat } from '../tree-copy/find-path.ts';
 import type { ContainerTree, TreeCopier } from '../tree-copy/tree-copier.ts';
@@ -25,7 +23,7 @@ export function treeCopyService(copier: TreeCopier): Implementation {
       }
     },
     writeTree: async (requests, { signal }) => {
-      const { options, chunks } = await readOptions(requests);
+      const { options, chunks } = await optionsThenChunks(requests);
       const { tree, path, noOverwriteDirNonDir, owner } = options;
       await copier.write(readTree(tree), parseContainerPath(path), chunks, { noOverwriteDirNonDir, owner, signal });
       return {};
@@ -48,23 +46,4 @@ function readTree(tree: ContainerTreeMessage | undefined): ContainerTree {
   }
   const init = process === undefined ? undefined : { pid: process.pid, startTime: Number(process.startTime) };
   return { key, process: init, mounts, readOnly };
-}
-
-async function readOptions(requests: AsyncIterable<WriteTreeRequest>) {
-  const iterator = requests[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done === true || first.value.part?.$case !== 'options') {
-    throw new FlotillaError('invalid_argument', 'the first message must be the options', {
-      reason: 'INVALID_FIELD',
-      metadata: { field: 'options' },
-    });
-  }
-  async function* chunks(): AsyncGenerator<Uint8Array> {
-    for await (const { part } of { [Symbol.asyncIterator]: () => iterator }) {
-      if (part?.$case !== 'chunk') throw invalidField('part', 'a chunk, after the first message');
-      yield part.value;
-    }
-  }
-  const options: WriteTreeOptions = first.value.part.value;
-  return { options, chunks: chunks() };
 }

@@ -20,8 +20,10 @@ export function usageService(parts: ImagesUsageParts, volumes: Volumes): Impleme
     getUsage: async (_request, { signal }) => {
       const { images, bytes, reclaimableBytes } = imagesUsage(parts);
       const sizes: { name: string; sizeBytes: bigint; containers: number }[] = [];
-      for (const { name } of volumes.list()) {
-        const sizeBytes = BigInt(await treeSize(volumes.path(name), signal));
+      for (const { name, options } of volumes.list()) {
+        // What a volume's options name is not on this engine's disk, and may be a share without a server, or the whole host.
+        const isOwn = Object.keys(options).length === 0;
+        const sizeBytes = isOwn ? BigInt(await treeSize(volumes.path(name), signal)) : 0n;
         sizes.push({ name, sizeBytes, containers: volumes.usersOf(name).length });
       }
       return {

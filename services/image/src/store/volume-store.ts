@@ -98,6 +98,12 @@ export class VolumeStore {
     return this.#database.prepare('SELECT 1 FROM volume_mounts WHERE name = ? LIMIT 1').get(name) !== undefined;
   }
 
+  /** Whether some container has it mounted for certain, not only asked for it. */
+  isMountedWhole(name: string): boolean {
+    const statement = this.#database.prepare('SELECT 1 FROM volume_mounts WHERE name = ? AND mounted = 1 LIMIT 1');
+    return statement.get(name) !== undefined;
+  }
+
   /** Containers that run with volumes. */
   mountKeys(): string[] {
     const rows = this.#database.prepare('SELECT DISTINCT key FROM volume_mounts').all();

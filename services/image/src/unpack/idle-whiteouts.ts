@@ -21,8 +21,9 @@ const resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
  * first; paths are relative to the layer's root.
  */
 export function removeIdleWhiteouts(root: number, below: readonly number[], paths: readonly string[]): void {
+  const covered = new Map<string, boolean>();
   for (const path of paths) {
-    if (!isCovered(root, path) && below.some((layer) => shows(layer, path))) continue;
+    if (!isCovered(root, path, covered) && below.some((layer) => shows(layer, path))) continue;
     const cut = path.lastIndexOf('/');
     const parent = openQuietly(root, cut === -1 ? '.' : path.slice(0, cut), O_DIRECTORY);
     if (parent === undefined) continue; // A later entry has replaced it.
@@ -37,16 +38,24 @@ export function removeIdleWhiteouts(root: number, below: readonly number[], path
   }
 }
 
-/** Whether a folder on the way is opaque: nothing of the layers below is seen in it. */
-function isCovered(root: number, path: string): boolean {
-  for (let end = path.lastIndexOf('/'); ; end = path.lastIndexOf('/', end - 1)) {
-    const fd = openQuietly(root, end <= 0 ? '.' : path.slice(0, end), O_DIRECTORY);
-    try {
-      if (fd !== undefined && readXattrsAt(fd, '.').get('trusted.overlay.opaque')?.toString() === 'y') return true;
-    } finally {
-      if (fd !== undefined) closeSync(fd);
-    }
-    if (end <= 0) return false;
+/** Whether a folder on the way is opaque: nothing of the layers below is seen in it. `known`: of folders, asked once each. */
+function isCovered(root: number, path: string, known: Map<string, boolean>): boolean {
+  const end = path.lastIndexOf('/');
+  const folder = end === -1 ? '.' : path.slice(0, end);
+  const before = known.get(folder);
+  if (before !== undefined) return before;
+  const covered = isOpaque(root, folder) || (folder !== '.' && isCovered(root, folder, known));
+  known.set(folder, covered);
+  return covered;
+}
+
+function isOpaque(root: number, folder: string): boolean {
+  const fd = openQuietly(root, folder, O_DIRECTORY);
+  if (fd === undefined) return false;
+  try {
+    return readXattrsAt(fd, '.').get('trusted.overlay.opaque')?.toString() === 'y';
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -25,6 +25,7 @@ import {
   symlinkat,
   utimensat,
 } from '@flotilla/linux';
+import { isImageAttribute } from '../domain/image-attribute.ts';
 import { removeIdleWhiteouts } from './idle-whiteouts.ts';
 import { components, type LayerEntry } from './layer-entry.ts';
 import { entryRefused } from './layer-error.ts';
@@ -80,7 +81,7 @@ export class LayerApplier {
   finishFile(fd: number, entry: LayerEntry): void {
     try {
       fchownSync(fd, entry.uid, entry.gid);
-      for (const [attribute, value] of entry.xattrs) if (isAllowed(attribute)) fsetxattr(fd, attribute, value);
+      for (const [attribute, value] of entry.xattrs) if (isImageAttribute(attribute)) fsetxattr(fd, attribute, value);
       fchmodSync(fd, entry.mode);
       futimens(fd, entry.modifiedUnixNano);
     } finally {
@@ -212,7 +213,8 @@ export class LayerApplier {
 
   #setAttributes(parent: number, name: string, entry: LayerEntry): void {
     fchownat(parent, name, entry.uid, entry.gid);
-    for (const [attribute, value] of entry.xattrs) if (isAllowed(attribute)) setxattrAt(parent, name, attribute, value);
+    for (const [attribute, value] of entry.xattrs)
+      if (isImageAttribute(attribute)) setxattrAt(parent, name, attribute, value);
     // Made by us as something that is no link: chmod, which follows links, stays where it is.
     if (entry.type !== 'symlink') fchmodat(parent, name, entry.mode);
   }
@@ -269,7 +271,8 @@ export class LayerApplier {
       try {
         const { uid, gid, mode, modifiedUnixNano } = statAt(fd, '');
         fchownat(parent, name, uid, gid);
-        for (const [key, value] of readXattrsAt(fd, '.')) if (isAllowed(key)) setxattrAt(parent, name, key, value);
+        for (const [key, value] of readXattrsAt(fd, '.'))
+          if (isImageAttribute(key)) setxattrAt(parent, name, key, value);
         fchmodat(parent, name, mode & 0o7777);
         this.#directories.push({ path, modifiedUnixNano });
       } finally {
@@ -311,13 +314,6 @@ function linkRefused(error: unknown, entry: LayerEntry): unknown {
   return entryRefused(
     entry.name,
     `is a hard link to ${JSON.stringify(entry.linkname)}, which is no file of this layer`,
-  );
-}
-
-/** Attributes that an image may bring: its own, file capabilities and access lists; never overlayfs's. */
-export function isAllowed(attribute: string): boolean {
-  return (
-    attribute.startsWith('user.') || attribute === 'security.capability' || attribute.startsWith('system.posix_acl_')
   );
 }
 

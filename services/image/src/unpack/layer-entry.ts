@@ -35,6 +35,7 @@ export function readEntry(header: Header, notes: EntryNotes): LayerEntry {
   const pax = (header.pax ?? {}) as Readonly<Record<string, string>>;
   const name = pax['GNU.sparse.name'] ?? header.name;
   if (Buffer.byteLength(name) > longestPath) throw entryRefused(name, `has a name of more than ${longestPath} bytes`);
+  if (header.linkname?.includes('\ufffd')) throw entryRefused(name, 'links to a name that is not UTF-8');
   const inData = pax['GNU.sparse.major'] === '1';
   return {
     name,

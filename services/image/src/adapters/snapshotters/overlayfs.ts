@@ -1,8 +1,8 @@
 import { chmodSync, closeSync, constants, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AT_FDCWD, fchmodat, fchownat, isErrno, readXattrsAt, setxattrAt, statAt, utimensat } from '@flotilla/linux';
+import { isImageAttribute } from '../../domain/image-attribute.ts';
 import { shred } from '../shred.ts';
-import { isCopied } from '../trees/copy-tree.ts';
 import type { MountDescription, Snapshotter } from './snapshotter.ts';
 
 const mostKnown = 512;
@@ -73,7 +73,7 @@ export class OverlayfsSnapshotter implements Snapshotter {
 /** Only what differs from a new folder is set: each change is one more for the journal. */
 function looksOf(top: string): (folder: string) => void {
   const { uid, gid, mode, modifiedUnixNano } = statAt(AT_FDCWD, top);
-  const xattrs = within(top, (fd) => [...readXattrsAt(fd, '.')].filter(([name]) => isCopied(name)));
+  const xattrs = within(top, (fd) => [...readXattrsAt(fd, '.')].filter(([name]) => isImageAttribute(name)));
   return (folder) => {
     if (uid !== 0 || gid !== 0) fchownat(AT_FDCWD, folder, uid, gid);
     if (xattrs.length > 0) {

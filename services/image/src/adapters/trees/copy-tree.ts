@@ -22,6 +22,7 @@ import {
   symlinkat,
   utimensat,
 } from '@flotilla/linux';
+import { isImageAttribute } from '../../domain/image-attribute.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY } = constants;
 
@@ -108,22 +109,15 @@ function withBoth(from: number, to: number, name: string, flags: number, work: (
   }
 }
 
-/** Gives a name what another has: owner, mode, attributes and time; attributes that the other has not are taken away. */
+/** Gives a name what another has: owner, mode, an image's attributes and time; those that the other has not are taken away. */
 export function copyAttributes(from: number, source: string, to: number, target: string, status: FileStatus): void {
   fchownat(to, target, status.uid, status.gid);
-  const wanted = new Map([...readXattrsAt(from, source)].filter(([attribute]) => isCopied(attribute)));
+  const wanted = new Map([...readXattrsAt(from, source)].filter(([attribute]) => isImageAttribute(attribute)));
   for (const attribute of readXattrsAt(to, target).keys()) {
-    if (!wanted.has(attribute) && attribute !== hostLabel) removexattrAt(to, target, attribute);
+    if (!wanted.has(attribute) && isImageAttribute(attribute)) removexattrAt(to, target, attribute);
   }
   for (const [attribute, value] of wanted) setxattrAt(to, target, attribute, value);
   if ((status.mode & S_IFMT) !== S_IFLNK) fchmodat(to, target, status.mode & 0o7777);
   if (target === '.') futimens(to, status.modifiedUnixNano);
   else utimensat(to, target, status.modifiedUnixNano);
 }
-
-/** Whether an attribute goes with a copy: not overlayfs's own, and not the host's label, which every new file is given. */
-export function isCopied(attribute: string): boolean {
-  return !attribute.startsWith('trusted.overlay.') && attribute !== hostLabel;
-}
-
-const hostLabel = 'security.selinux';
