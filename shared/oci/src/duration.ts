@@ -9,7 +9,7 @@ const unitNanos: Readonly<Record<string, bigint>> = {
   h: 3_600_000_000_000n,
 };
 
-/** Reads a duration as Go writes it (`1h30m`, `1.5s`, `300ms`). Returns nanoseconds, or undefined when it is none. */
+/** Reads a duration as Go writes it (`1h30m`, `1.5s`, `300ms`). Returns nanoseconds, or undefined when it is none or an int64 cannot hold it. */
 export function findDuration(text: string): bigint | undefined {
   if (text === '0') return 0n;
   if (!/^(\d+(\.\d+)?(ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
@@ -18,5 +18,5 @@ export function findDuration(text: string): bigint | undefined {
     const factor = unitNanos[unit] ?? 1n;
     nanos += BigInt(whole) * factor + (BigInt(fraction || '0') * factor) / 10n ** BigInt(fraction.length);
   }
-  return nanos;
+  return nanos < 1n << 63n ? nanos : undefined;
 }

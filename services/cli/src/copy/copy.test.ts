@@ -92,6 +92,23 @@ test('what is packed here and unpacked there is the same', async () => {
   assert.equal(statSync(join(to, 'sub/file')).ino, statSync(join(to, 'sub/second')).ino);
 });
 
+test('a name that is not UTF-8 is refused, here and in a tar', async () => {
+  const source = join(folder, 'odd');
+  mkdirSync(source);
+  writeFileSync(Buffer.concat([Buffer.from(`${source}/a`), Buffer.from([0xe9])]), '');
+  const plan = planCopy(sourceInfo(source, false), destinationInfo(join(folder, 'odd-to')));
+  await assert.rejects(Array.fromAsync(packLocal(sourceInfo(source, false), plan.rename)), {
+    reason: 'FILE_NAME_INVALID',
+  });
+  const archive = pack();
+  archive.entry({ name: 'b\ufffd' }, 'x');
+  archive.finalize();
+  const to = join(folder, 'odd-to');
+  mkdirSync(to);
+  await assert.rejects(unpackLocal(archive as AsyncIterable<Buffer>, { folder: to, rename: (name) => name }), { reason: 'ENTRY_REFUSED' });
+  assert.deepEqual(readdirSync(to), []);
+});
+
 function describe(root: string): unknown[] {
   return readdirSync(root, { recursive: true, encoding: 'utf8' })
     .sort()

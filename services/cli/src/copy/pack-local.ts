@@ -1,6 +1,8 @@
+import { isUtf8 } from 'node:buffer';
 import { type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { FlotillaError } from '@flotilla/errors';
 import { splitDevice } from '@flotilla/linux';
 import { type Pack, pack } from 'tar-stream';
 import { splitPath } from './copy-place.ts';
@@ -45,9 +47,23 @@ async function packAll(archive: Pack, path: string, { name, called }: Naming): P
     if (status === undefined || status.isSocket()) return;
     await packOne(archive, here, { status, name: called(entry), links });
     if (!status.isDirectory()) return;
-    for (const child of (await readdir(here)).sort()) await add(`${here}/${child}`, `${entry}/${child}`);
+    for (const child of await namesIn(here)) await add(`${here}/${child}`, `${entry}/${child}`);
   };
   await add(path, name);
+}
+
+/** In order. A tar is told apart by its names, and one that is no UTF-8 would be another. */
+async function namesIn(folder: string): Promise<string[]> {
+  const names = await readdir(folder, { encoding: 'buffer' });
+  const odd = names.find((name) => !isUtf8(name));
+  if (odd !== undefined) {
+    const path = `${folder}/${odd.toString()}`;
+    throw new FlotillaError('failed_precondition', `the name of ${path} is not UTF-8: it cannot be copied`, {
+      reason: 'FILE_NAME_INVALID',
+      metadata: { path },
+    });
+  }
+  return names.map(String).sort();
 }
 
 async function readStatus(path: string) {

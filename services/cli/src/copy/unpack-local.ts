@@ -114,6 +114,7 @@ class LocalUnpacker implements Disposable {
     for (const part of this.#rename(name).split('/')) {
       if (part === '' || part === '.') continue;
       if (part === '..' || part.includes('\0')) throw refused(entry, 'leaves the folder that it goes to');
+      if (part.includes('\ufffd')) throw refused(entry, 'has a name that is not UTF-8');
       found.push(part);
     }
     return found;

@@ -16,11 +16,11 @@ export interface ArchiveOutput extends AsyncDisposable {
 }
 
 /**
- * A file, or standard output, which must not be a terminal. A file gets its name once it is whole, and replaces what had it;
+ * A file, or standard output for undefined and `-`, which must not be a terminal. A file gets its name once it is whole, and replaces what had it;
  * a device or a pipe is written to as it is.
  */
 export async function openArchiveOutput(path: string | undefined): Promise<ArchiveOutput> {
-  if (path === undefined) {
+  if (path === undefined || path === '-') {
     if (process.stdout.isTTY === true) {
       throw invalidField('--output', 'a file, or standard output that is no terminal: an archive is not for reading');
     }
@@ -98,9 +98,7 @@ function archiveOutput({ write, finish, close }: Sink): ArchiveOutput {
       const fresh = chunk.subarray(known.length);
       if (known.length > 0) hashOfAgain.update(known);
       if (known.length > 0 && position + known.length === written && !isSame()) {
-        throw new FlotillaError('aborted', 'the images were changed while they were saved: save them again', {
-          reason: 'IMAGE_CHANGED',
-        });
+        throw changed();
       }
       position += chunk.length;
       if (fresh.length === 0) return;
@@ -112,7 +110,17 @@ function archiveOutput({ write, finish, close }: Sink): ArchiveOutput {
       position = 0;
       hashOfAgain = createHash('sha256');
     },
-    finish,
+    async finish() {
+      // The archive that was begun again has ended before the place where the first one broke off.
+      if (position < written) throw changed();
+      await finish();
+    },
     [Symbol.asyncDispose]: close,
   };
+}
+
+function changed(): FlotillaError {
+  return new FlotillaError('aborted', 'the images were changed while they were saved: save them again', {
+    reason: 'IMAGE_CHANGED',
+  });
 }
