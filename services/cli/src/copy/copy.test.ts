@@ -105,7 +105,9 @@ test('a name that is not UTF-8 is refused, here and in a tar', async () => {
   archive.finalize();
   const to = join(folder, 'odd-to');
   mkdirSync(to);
-  await assert.rejects(unpackLocal(archive as AsyncIterable<Buffer>, { folder: to, rename: (name) => name }), { reason: 'ENTRY_REFUSED' });
+  await assert.rejects(unpackLocal(archive as AsyncIterable<Buffer>, { folder: to, rename: (name) => name }), {
+    reason: 'ENTRY_REFUSED',
+  });
   assert.deepEqual(readdirSync(to), []);
 });
 
