@@ -1,4 +1,4 @@
-import { openSync } from 'node:fs';
+import { existsSync, openSync } from 'node:fs';
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { isErrno, kill, SIGKILL } from '@flotilla/linux';
 import type { LinuxResources } from '@flotilla/oci';
@@ -74,6 +74,11 @@ export class ContainerCgroup {
         for (let depth = 1; depth <= parts.length; depth++) makeIn(hierarchy, `/${parts.slice(0, depth).join('/')}`);
       }
     }
+  }
+
+  /** Whether it is there in every hierarchy. */
+  exists(): boolean {
+    return this.#hierarchies.every((hierarchy) => existsSync(this.#folder(hierarchy)));
   }
 
   /** Sets the limits that are given; the others stay. Returns warnings. A limit that would silently not hold is an error. */

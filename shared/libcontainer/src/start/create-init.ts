@@ -22,6 +22,9 @@ import { endedEarly, initLost, replacingTheDead } from './ended-early.ts';
 import type { Child, PidNamespace, Starter } from './start-request.ts';
 import { discard, start } from './starter.ts';
 
+/** So many groups of a container may be lost. */
+const mostLosses = 3;
+
 /** A container to make. */
 export interface InitOptions {
   /** config.json. Its `linux.cgroupsPath` is made and limited. */
@@ -74,14 +77,21 @@ export function createInit(options: InitOptions): CreatedInit {
     );
   }
   if (plan.rootfs) step('make the mount point', () => mkdirSync(plan.rootfs!.target, { recursive: true, mode: 0o700 }));
-  const cgroup = ContainerCgroup.create(path, options.spec.linux?.resources);
-  try {
-    return replacingTheDead(() => new Creation(plan, cgroup, options.starter).run());
-  } catch (error) {
-    throw cleanedUp(error, () => {
-      cgroup.killAll();
-      cgroup.remove();
-    });
+  const losses: string[] = [];
+  for (;;) {
+    const cgroup = ContainerCgroup.create(path, options.spec.linux?.resources);
+    try {
+      return replacingTheDead(() => new Creation(plan, cgroup, options.starter, losses).run());
+    } catch (error) {
+      // Anybody on the host may remove a group that has no process yet, as those do that look for empty ones.
+      const isLost = !cgroup.exists();
+      const failure = cleanedUp(error, () => {
+        cgroup.killAll();
+        cgroup.remove();
+      });
+      if (!isLost || losses.length === mostLosses) throw failure;
+      losses.push(`somebody removed the cgroup ${path} before a process was in it: made again`);
+    }
   }
 }
 
@@ -90,11 +100,13 @@ class Creation {
   readonly #plan: InitPlan;
   readonly #cgroup: ContainerCgroup;
   readonly #starter: Starter;
+  readonly #warnings: readonly string[];
 
-  constructor(plan: InitPlan, cgroup: ContainerCgroup, starter: Starter) {
+  constructor(plan: InitPlan, cgroup: ContainerCgroup, starter: Starter, warnings: readonly string[]) {
     this.#plan = plan;
     this.#cgroup = cgroup;
     this.#starter = starter;
+    this.#warnings = warnings;
   }
 
   run(): CreatedInit {
@@ -109,7 +121,9 @@ class Creation {
       for (;;) {
         const message = parent.receive();
         if (message === undefined) throw endedEarly();
-        if (message.type === 'ready') return new WaitingInit(child, this.#cgroup, parent, message.warnings);
+        if (message.type === 'ready') {
+          return new WaitingInit(child, this.#cgroup, parent, [...this.#warnings, ...message.warnings]);
+        }
         if (message.type === 'mappings') {
           this.#writeMappings(child.pid);
           parent.goOn();
