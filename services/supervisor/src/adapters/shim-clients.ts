@@ -5,6 +5,7 @@ import { ContainerCgroup } from '@flotilla/libcontainer';
 import type { LinuxResources } from '@flotilla/oci';
 import { AttachRequest, ShimServiceService } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { type Client, connect } from '@flotilla/rpc';
+import { askShim, askShimOnce } from '../domain/ask-shim.ts';
 import type { ContainerRecord } from '../domain/container.ts';
 import type { ExecStart, Shims, Started, TaskState } from '../domain/ports.ts';
 import { IdleClients } from './idle-clients.ts';
@@ -56,8 +57,10 @@ export class ShimClients implements Shims, Disposable {
     const file = this.#shimFile(containerId);
     if (file === undefined || isShimAlive(file)) {
       try {
-        await this.#clients.use(containerId, (client) =>
-          client.killTask({ signal, all, execId: '' }, { deadlineMs: signalDeadlineMs }),
+        await askShimOnce(() =>
+          this.#clients.use(containerId, (client) =>
+            client.killTask({ signal, all, execId: '' }, { deadlineMs: signalDeadlineMs }),
+          ),
         );
         return;
       } catch (error) {
@@ -75,11 +78,11 @@ export class ShimClients implements Shims, Disposable {
   }
 
   async pause(containerId: string): Promise<void> {
-    await this.#clients.use(containerId, (client) => client.pauseTask({}));
+    await askShim(() => this.#clients.use(containerId, (client) => client.pauseTask({})));
   }
 
   async resume(containerId: string): Promise<void> {
-    await this.#clients.use(containerId, (client) => client.resumeTask({}));
+    await askShim(() => this.#clients.use(containerId, (client) => client.resumeTask({})));
   }
 
   async startExec(containerId: string, start: ExecStart): Promise<number> {
@@ -115,7 +118,7 @@ export class ShimClients implements Shims, Disposable {
   }
 
   async resize(containerId: string, execId: string, size: { rows: number; columns: number }): Promise<void> {
-    await this.#clients.use(containerId, (client) => client.resizeTerminal({ execId, size }));
+    await askShim(() => this.#clients.use(containerId, (client) => client.resizeTerminal({ execId, size })));
   }
 
   async delete(containerId: string): Promise<void> {
@@ -142,7 +145,8 @@ export class ShimClients implements Shims, Disposable {
   async #deleteByShim(containerId: string, file: ShimFile): Promise<boolean> {
     if (!isShimAlive(file)) return false;
     try {
-      await this.#clients.use(containerId, (client) => client.deleteTask({}, { deadlineMs: this.#options.deadlineMs }));
+      const { deadlineMs } = this.#options;
+      await askShimOnce(() => this.#clients.use(containerId, (client) => client.deleteTask({}, { deadlineMs })));
       return true;
     } catch (error) {
       if (error instanceof FlotillaError && error.code === 'unavailable' && !isShimAlive(file)) return false;

@@ -6,22 +6,24 @@ import { create } from '../testing/lifecycle.ts';
 import { createExec, reportExecExit, startExec } from './execs.ts';
 import { startContainer } from './start-container.ts';
 
+const execConfig = {
+  command: ['sh', '-c', 'true'],
+  env: [],
+  user: '',
+  workingDir: '',
+  tty: false,
+  stdin: false,
+  privileged: false,
+  size: undefined,
+  detachKeys: '',
+};
+
 test('an exec: recorded, started once, ended once', async () => {
   using world = new FakeWorld();
   const engine = world.engine();
   const { containerId } = await create(engine, 'one');
   await startContainer(engine, 'one');
-  const config = {
-    command: ['sh', '-c', 'true'],
-    env: [],
-    user: '',
-    workingDir: '',
-    tty: false,
-    stdin: false,
-    privileged: false,
-    size: undefined,
-    detachKeys: '',
-  };
+  const config = execConfig;
   const { execId } = await createExec(engine, 'one', config);
   const running = await startExec(engine, execId, false);
   assert.deepEqual([running.state, running.pid], ['running', 300]);
@@ -50,17 +52,7 @@ test('an exec that cannot be started has ended', async () => {
   const engine = world.engine();
   await create(engine, 'one');
   await startContainer(engine, 'one');
-  const config = {
-    command: ['nope'],
-    env: [],
-    user: '',
-    workingDir: '',
-    tty: false,
-    stdin: false,
-    privileged: false,
-    size: undefined,
-    detachKeys: '',
-  };
+  const config = { ...execConfig, command: ['nope'] };
   const { execId } = await createExec(engine, 'one', config);
   world.failing.set('startExec', new FlotillaError('not_found', 'no such command', { reason: 'COMMAND_NOT_FOUND' }));
   await assert.rejects(startExec(engine, execId, false), { reason: 'COMMAND_NOT_FOUND' });
@@ -68,4 +60,43 @@ test('an exec that cannot be started has ended', async () => {
     [engine.repository.getExec(execId)?.state, engine.repository.getExec(execId)?.exitCode],
     ['exited', 127],
   );
+});
+
+test('an exec whose shim leaves before it has answered is asked for again, of the next one', async () => {
+  using world = new FakeWorld();
+  const engine = world.engine();
+  await create(engine, 'one');
+  await startContainer(engine, 'one');
+  const failures = [
+    new FlotillaError('unavailable', 'another takes over', { reason: 'SHIM_REPLACED' }),
+    new FlotillaError('unavailable', 'connection dropped', { reason: 'SERVICE_UNAVAILABLE' }),
+  ];
+  const { startExec: toShim } = engine.shims;
+  let answered = 0;
+  engine.shims.startExec = async (...args) => {
+    const failure = failures.shift();
+    if (failure !== undefined) throw failure;
+    answered += 1;
+    return toShim(...args);
+  };
+  const { execId } = await createExec(engine, 'one', execConfig);
+  assert.equal((await startExec(engine, execId, false)).pid, 300);
+  assert.equal(answered, 1);
+  // It was started, ended and reported before the answer was lost: asked again it would run twice.
+  const second = await createExec(engine, 'one', execConfig);
+  engine.shims.startExec = async () => {
+    reportExecExit(engine, second.execId, 7);
+    throw new FlotillaError('unavailable', 'connection dropped', { reason: 'SERVICE_UNAVAILABLE' });
+  };
+  const ended = await startExec(engine, second.execId, false);
+  assert.deepEqual([ended.state, ended.exitCode], ['exited', 7]);
+  const third = await createExec(engine, 'one', execConfig);
+  const metadata = { exitCode: '9' };
+  world.failing.set(
+    'startExec',
+    new FlotillaError('aborted', 'ended with its shim', { reason: 'EXEC_LOST', metadata }),
+  );
+  engine.shims.startExec = toShim;
+  await assert.rejects(startExec(engine, third.execId, false), { reason: 'EXEC_LOST' });
+  assert.equal(engine.repository.getExec(third.execId)?.exitCode, 9);
 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { FlotillaError } from '@flotilla/errors';
+import { askShim } from './ask-shim.ts';
 import { type ContainerRecord, containerEvent } from './container.ts';
 import { type Engine, mustGet } from './engine.ts';
 import { type ExecRecord, execAction } from './exec.ts';
@@ -82,15 +83,10 @@ export async function startExec(engine: Engine, execId: string, detach: boolean)
     const process = buildExecProcess(config, files.readSpec(containerId), user);
     const { stdin, tty, size } = config;
     const processJson = JSON.stringify(process);
-    const pid = await shims.startExec(containerId, {
-      execId,
-      processJson,
-      detach,
-      stdin,
-      size: tty ? size : undefined,
-      unconfined: config.privileged,
-    });
-    // It may have ended by now, and been reported.
+    const start = { execId, processJson, detach, stdin, size: tty ? size : undefined, unconfined: config.privileged };
+    // A shim that started it and left before it could say so has told the next one; or it has ended by now, and was reported.
+    const hasEnded = () => repository.getExec(execId)?.state !== 'running';
+    const pid = await askShim(async () => (hasEnded() ? 0 : shims.startExec(containerId, start)));
     const current = repository.getExec(execId);
     if (current?.state !== 'running') return { ...(current ?? taken), pid };
     const running = { ...current, pid };
@@ -111,8 +107,9 @@ async function findExecUser(engine: Engine, record: ContainerRecord, text: strin
 }
 
 function startExitCode(error: unknown): number {
-  const reason = error instanceof FlotillaError ? error.reason : '';
-  return reason === 'COMMAND_NOT_FOUND' ? 127 : 126;
+  if (!(error instanceof FlotillaError)) return 126;
+  if (error.reason === 'EXEC_LOST') return Number(error.metadata.exitCode ?? 137);
+  return error.reason === 'COMMAND_NOT_FOUND' ? 127 : 126;
 }
 
 /** A shim tells how an exec ended. Told twice, the second time changes nothing. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asDiskFull, FlotillaError, hasReason } from '@flotilla/errors';
+import { askShim } from './ask-shim.ts';
 import { type ContainerRecord, containerEvent, moveTo, noRestarts } from './container.ts';
 import { checkTransition } from './container-state.ts';
 import { type Engine, mustGet } from './engine.ts';
@@ -127,17 +128,8 @@ export async function runStart(
 }
 
 /** Lets init go on. Idempotent, so a shim that takes over from one that was killed is asked again. */
-export async function release({ shims }: Engine, containerId: string, expectedAttachments: number): Promise<Started> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await shims.start(containerId, expectedAttachments);
-    } catch (error) {
-      const isLost =
-        error instanceof FlotillaError && error.code === 'unavailable' && !('deadlineMs' in error.metadata);
-      if (!isLost || attempt === staleAttempts) throw error;
-    }
-    await sleep(stalePauseMs);
-  }
+export function release({ shims }: Engine, containerId: string, expectedAttachments: number): Promise<Started> {
+  return askShim(() => shims.start(containerId, expectedAttachments));
 }
 
 /** A start that failed so has run nothing: another run may be begun. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import process from 'node:process';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -163,6 +164,26 @@ for (const forkMode of ['fork', 'spawn'] as const) {
           ['c', 8],
         ],
       );
+    });
+
+    test('an exec that a killed shim had started, or was about to, is not started by the next one', async () => {
+      await using rig = new ShimRig(forkMode);
+      let task = await rig.launch(sh('sleep 60'));
+      void reap(task.initPid);
+      await task.start();
+      const exec = { execId: 'a', processJson: execProcess(['sleep', '60']) };
+      void reap(await task.exec(exec));
+      await killShim(task);
+      const intent = { execId: 'b', pid: 0, startTime: 0, detach: false };
+      writeFileSync(join(task.shimDir, 'execs', 'b'), JSON.stringify(intent));
+      task = await rig.adopt(task);
+      const lost = (execId: string) => ({ reason: 'EXEC_LOST', metadata: { execId, exitCode: '137' } });
+      await assert.rejects(task.exec(exec), lost('a'));
+      await assert.rejects(task.exec({ ...exec, execId: 'b' }), lost('b'));
+      await assert.rejects(task.exec({ execId: 'c', processJson: execProcess(['/nope']) }), {
+        reason: 'COMMAND_NOT_FOUND',
+      });
+      assert.deepEqual(readdirSync(join(task.shimDir, 'execs')).toSorted(), ['a', 'b']);
     });
 
     test('an exec that ends while it is handed over for the second time keeps its output and its code', async () => {

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeWatched, type ProcessExit, pidfdExitInfo, watchReadable } from '@flotilla/linux';
+import { closeWatched, type ProcessExit, pidfdExitInfo, SIGKILL, watchReadable } from '@flotilla/linux';
 
 const pauseMs = 20;
 /** Its parent reaps it within a moment; only then does the kernel tell anybody else. */
 const patienceMs = 5_000;
 /** Of a process that nobody could say the end of. */
 export const unknownExit: ProcessExit = { exitCode: 255, signal: undefined };
+/** Of an exec whose streams went with its shim: SIGKILL. */
+export const killedExit: ProcessExit = { exitCode: 137, signal: SIGKILL };
 
 export type KnownExit = Pick<ProcessExit, 'exitCode'> & Partial<ProcessExit>;
 

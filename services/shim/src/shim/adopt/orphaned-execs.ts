@@ -1,15 +1,12 @@
-import { closeFd, isErrno, nowUnixNano, type ProcessExit, pidfdSendSignal, SIGKILL } from '@flotilla/linux';
+import { closeFd, isErrno, nowUnixNano, pidfdSendSignal, SIGKILL } from '@flotilla/linux';
 import type { Logger } from '@flotilla/log';
 import type { Bundle } from '../bundle.ts';
 import type { Exit } from '../task/exec.ts';
 import { type ExecFile, readExecFiles } from '../task/exec-files.ts';
 import type { AdoptedExec } from '../task/exec-table.ts';
-import { unknownExit } from './adopted-exit.ts';
+import { killedExit, unknownExit } from './adopted-exit.ts';
 import { openIfSame } from './adopted-init.ts';
 import { findReapedExec } from './reaped-exit.ts';
-
-/** Of an exec whose streams went with its shim: SIGKILL. */
-const killed: ProcessExit = { exitCode: 137, signal: SIGKILL };
 
 /** What is to become of the execs of a shim that was killed. */
 export interface OrphanedExecs {
@@ -51,7 +48,7 @@ export function orphanedExecs({ shimDir }: Bundle, known: readonly AdoptedExec[]
 function exitOf({ exit, ...file }: ExecFile): Exit {
   if (exit !== undefined) return { exitCode: exit.exitCode, exitedAtUnixNano: BigInt(exit.exitedAtUnixNano) };
   const reaped = file.detach ? findReapedExec(file) : undefined;
-  const { exitCode } = reaped ?? (file.detach ? unknownExit : killed);
+  const { exitCode } = reaped ?? (file.detach ? unknownExit : killedExit);
   return { exitCode, exitedAtUnixNano: reaped?.exitedAtUnixNano ?? nowUnixNano() };
 }
 

@@ -9,7 +9,7 @@ export const execFolder = 'execs';
 /** What a shim that takes over must know of an exec whose exit the supervisor has not taken yet. */
 export interface ExecFile {
   readonly execId: string;
-  /** On the host. */
+  /** On the host; 0 while it is being started. */
   readonly pid: number;
   /** Clock ticks after boot: proc_pid_stat(5). */
   readonly startTime: number;

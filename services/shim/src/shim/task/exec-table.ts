@@ -1,15 +1,15 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerStdio, type Starter, startExec } from '@flotilla/libcontainer';
-import { type ChildExit, duplicateFd, findProcess, waitPidfd } from '@flotilla/linux';
+import { type ChildExit, duplicateFd, findProcess, POLLIN, poll } from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
-import { unknownExit, untilGone } from '../adopt/adopted-exit.ts';
+import { killedExit, unknownExit, untilGone } from '../adopt/adopted-exit.ts';
 import { findReapedExec } from '../adopt/reaped-exit.ts';
 import { ownerOnHost } from '../bundle.ts';
 import { ProcessStreams } from '../streams/process-streams.ts';
 import { makePipes, type StdioPair, type StreamEnds } from '../streams/stdio.ts';
 import { Exec, type Exit, notRunning } from './exec.ts';
-import { readExecFile, writeExecFile } from './exec-files.ts';
+import { type ExecFile, readExecFile, removeExecFile, writeExecFile } from './exec-files.ts';
 import type { Init } from './init.ts';
 import type { Reaper } from './reaper.ts';
 import { within } from './within.ts';
@@ -72,20 +72,30 @@ export class ExecTable implements Disposable {
 
   /**
    * Starts one; one that was started before stays as it is. Synchronous: its exit cannot be seen before it is in the table.
-   * NOT_FOUND / COMMAND_NOT_FOUND, PERMISSION_DENIED / COMMAND_NOT_EXECUTABLE, FAILED_PRECONDITION / WORKING_DIR_INVALID.
+   * NOT_FOUND / COMMAND_NOT_FOUND, PERMISSION_DENIED / COMMAND_NOT_EXECUTABLE, FAILED_PRECONDITION / WORKING_DIR_INVALID;
+   * ABORTED / EXEC_LOST for one that a shim before this one had started, and that ended with it.
    */
   start({ execId, processJson, detach, stdin, size, unconfined }: StartExecRequest): Exec {
     const before = this.#execs.get(execId);
     if (before !== undefined) return before;
     if (execId === '') throw invalidField('exec_id', 'not empty');
+    const ended = readExecFile(this.#options.shimDir, execId);
+    if (ended !== undefined) throw lost(ended);
     const process = parseProcess(processJson);
-    if (process.terminal === true) {
-      const wanted = size !== undefined && size.rows > 0 && size.columns > 0 ? { size } : {};
-      const started = this.#startProcess(process, { kind: 'terminal', ...wanted }, unconfined);
-      return this.#add(execId, started, { terminalFd: started.consoleFd }, detach);
+    // First the intent: a shim that takes over from one that was killed here must not start it a second time.
+    writeExecFile(this.#options.shimDir, { execId, pid: 0, startTime: 0, detach });
+    try {
+      if (process.terminal === true) {
+        const wanted = size !== undefined && size.rows > 0 && size.columns > 0 ? { size } : {};
+        const started = this.#startProcess(process, { kind: 'terminal', ...wanted }, unconfined);
+        return this.#add(execId, started, { terminalFd: started.consoleFd }, detach);
+      }
+      const pipes = makePipes({ owner: ownerOnHost(this.#options.spec, process.user), stdin, detach });
+      return this.#add(execId, this.#startWithPipes(process, pipes, unconfined), pipes.ends, detach);
+    } catch (error) {
+      removeExecFile(this.#options.shimDir, execId);
+      throw error;
     }
-    const pipes = makePipes({ owner: ownerOnHost(this.#options.spec, process.user), stdin, detach });
-    return this.#add(execId, this.#startWithPipes(process, pipes, unconfined), pipes.ends, detach);
   }
 
   /** Goes on with another shim's. */
@@ -147,8 +157,8 @@ export class ExecTable implements Disposable {
     try {
       return startExec({ containerPid, containerPidfd, spec, process, cgroup, stdio, starter });
     } catch (error) {
-      // The container ended in that very moment.
-      if (waitPidfd(containerPidfd, { noHang: true, noReap: true }) !== undefined) throw notRunning('the container');
+      // The container ended in that very moment: pidfd_open(2). Init need not be this process's own child.
+      if (poll([{ fd: containerPidfd, events: POLLIN }], 0)[0] !== 0) throw notRunning('the container');
       throw error;
     }
   }
@@ -181,6 +191,14 @@ export class ExecTable implements Disposable {
     exec.streams.close();
     this.#execs.delete(exec.execId);
   }
+}
+
+function lost({ execId, exit }: ExecFile): FlotillaError {
+  const exitCode = exit?.exitCode ?? killedExit.exitCode;
+  return new FlotillaError('aborted', `exec ${execId} has ended with the shim that had started it`, {
+    reason: 'EXEC_LOST',
+    metadata: { execId, exitCode: String(exitCode) },
+  });
 }
 
 function withoutSeccomp(spec: Spec): Spec {
