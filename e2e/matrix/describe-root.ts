@@ -86,11 +86,15 @@ function unescapeOctal(path: string): string {
   return bytes === path ? path : Buffer.from(bytes, 'latin1').toString();
 }
 
-/** What differs, path by path; the time of the root folder itself only if that is asked. */
-export function differencesOf(found: RootManifest, expected: RootManifest, leaveOutRootTime = false): string[] {
+/** What differs, path by path; of `timeless` folders the time may. */
+export function differencesOf(
+  found: RootManifest,
+  expected: RootManifest,
+  timeless: ReadonlySet<string> = new Set(),
+): string[] {
   const at = (manifest: RootManifest, path: string) => {
     const line = manifest.get(path);
-    return leaveOutRootTime && path === '.' ? line?.replace(/ \d+\.\d{9}/, '') : line;
+    return timeless.has(path) ? line?.replace(/ \d+\.\d{9}/, '') : line;
   };
   const paths = new Set([...found.keys(), ...expected.keys()]);
   return [...paths]

@@ -85,7 +85,7 @@ export class Dockerd implements Puller, AsyncDisposable {
     const [image] = JSON.parse(await this.#docker('image', 'inspect', name)) as [Inspected];
     const manifest = image.RepoDigests.find((one) => name.startsWith(one.split('@')[0] ?? one))?.split('@')[1];
     const digests = { config: image.Id, diffIds: image.RootFS.Layers, ...(manifest === undefined ? {} : { manifest }) };
-    return { digests, root: await this.#look(image.GraphDriver.Data), rootTimeIsOwn: true };
+    return { digests, root: await this.#look(image.GraphDriver.Data), makesImpliedFolders: true };
   }
 
   /** Forgets every image, layers and all. */

@@ -19,7 +19,8 @@ test('images go between skopeo, dockerd and the engine with the same digests and
     const layout = join(folder, 'layout');
     // All changes of the twelve layers, and of attributes alone, over one another.
     await writeLayout(layout, [...manyLayers(14), ...attributes()]);
-    await runMatrix({ layouts: new Map([['slice', layout]]), kinds: ['token'], onCell: (cell) => cells.push(cell) });
+    const layouts = new Map([['slice', layout]]);
+    await runMatrix({ layouts, kinds: ['token'], alsoSchema2: false, onCell: (cell) => cells.push(cell) });
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -27,5 +28,5 @@ test('images go between skopeo, dockerd and the engine with the same digests and
     assert.deepEqual([way, digests, root], [way, [], []]);
     assert.ok(paths > 40, `${way}: only ${paths} paths`);
   }
-  assert.equal(cells.length, 7);
+  assert.equal(cells.length, 5);
 });

@@ -5,6 +5,7 @@ import { makeTestFolders } from '../harness/test-folders.ts';
 import { differencesOf } from './describe-root.ts';
 import { Dockerd } from './dockerd.ts';
 import { Flotilla } from './flotilla.ts';
+import { impliedFolders } from './implied-folders.ts';
 import type { ImageDigests } from './layout-writer.ts';
 import { coverEtc, trust } from './own-names.ts';
 import { type Authority, MatrixRegistry, makeAuthority, type RegistryKind, writeLogins } from './registry-kinds.ts';
@@ -27,6 +28,8 @@ export interface MatrixOptions {
   /** OCI layouts, each with an image `image`, by the names of what they hold. */
   readonly layouts: ReadonlyMap<string, string>;
   readonly kinds: readonly RegistryKind[];
+  /** Whether the engine also pushes on what it pulled from dockerd, which is in schema 2. */
+  readonly alsoSchema2: boolean;
   readonly onCell: (cell: Cell) => void;
 }
 
@@ -40,7 +43,7 @@ interface Tools {
  * Sends every image through every kind of registry: what `skopeo` and a `dockerd` have pushed is pulled by the engine, what the
  * engine pushes into a registry that has nothing yet is pulled by both. The kind `tls` needs a mount namespace of its own.
  */
-export async function runMatrix({ layouts, kinds, onCell }: MatrixOptions): Promise<void> {
+export async function runMatrix({ layouts, kinds, alsoSchema2, onCell }: MatrixOptions): Promise<void> {
   const { folder } = makeTestFolders();
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -52,6 +55,7 @@ export async function runMatrix({ layouts, kinds, onCell }: MatrixOptions): Prom
   const tools: Tools = { skopeo: new Skopeo(folder), dockerd, flotilla: stack.use(new Flotilla(engine, folder)) };
   for (const [image, layout] of layouts) {
     const expected = { digests: layoutDigests(layout), root: await unpackedRoot(layout, join(folder, 'expected')) };
+    const implied = await impliedFolders(layout, expected.digests);
     for (const registry of kinds) {
       const report = (way: string, found: PulledImage, digests: Partial<ImageDigests> = expected.digests) =>
         onCell({
@@ -59,10 +63,18 @@ export async function runMatrix({ layouts, kinds, onCell }: MatrixOptions): Prom
           registry,
           way,
           digests: differingDigests(found.digests, digests),
-          root: differencesOf(found.root, expected.root, found.rootTimeIsOwn),
+          root: differencesOf(found.root, expected.root, found.makesImpliedFolders === true ? implied : new Set()),
           paths: found.root.size,
         });
-      await sendThrough({ kind: registry, folder: join(folder, 'registries'), authority, layout, tools, report });
+      await sendThrough({
+        kind: registry,
+        folder: join(folder, 'registries'),
+        authority,
+        layout,
+        tools,
+        alsoSchema2,
+        report,
+      });
     }
   }
 }
@@ -73,10 +85,11 @@ interface Passage {
   readonly authority: Authority;
   readonly layout: string;
   readonly tools: Tools;
+  readonly alsoSchema2: boolean;
   readonly report: (way: string, found: PulledImage, digests?: Partial<ImageDigests>) => void;
 }
 
-async function sendThrough({ kind, folder, authority, layout, tools, report }: Passage): Promise<void> {
+async function sendThrough({ kind, folder, authority, layout, tools, alsoSchema2, report }: Passage): Promise<void> {
   const { skopeo, dockerd, flotilla } = tools;
   mkdirSync(folder);
   await using stack = new AsyncDisposableStack();
@@ -99,11 +112,12 @@ async function sendThrough({ kind, folder, authority, layout, tools, report }: P
   await dockerd.removeAll();
   const inRegistry = await skopeo.look(`${from.host}/by/dockerd:1`);
   report('dockerd → flotilla', await flotilla.pull(`${from.host}/by/dockerd:1`, true), inRegistry);
-  await flotilla.push(`${from.host}/by/dockerd:1`, `${to.host}/schema2:1`);
+  if (alsoSchema2) await flotilla.push(`${from.host}/by/dockerd:1`, `${to.host}/schema2:1`);
   await flotilla.removeAll();
 
   for (const tool of [skopeo, dockerd] satisfies readonly Puller[]) {
     report(`flotilla (oci) → ${tool.name}`, await tool.pull(`${to.host}/oci:1`));
+    if (!alsoSchema2) continue;
     report(`flotilla (schema 2) → ${tool.name}`, await tool.pull(`${to.host}/schema2:1`), inRegistry);
   }
 }

@@ -38,6 +38,7 @@ const cells: Cell[] = [];
 await runMatrix({
   layouts,
   kinds: options.registry,
+  alsoSchema2: true,
   onCell: (cell) => {
     cells.push(cell);
     const { image, registry, way, digests, root, paths } = cell;

@@ -5,8 +5,8 @@ import type { ImageDigests } from './layout-writer.ts';
 export interface PulledImage {
   readonly digests: Partial<ImageDigests>;
   readonly root: RootManifest;
-  /** The root folder has the time of its unpacking where the top layer does not name it. */
-  readonly rootTimeIsOwn?: boolean;
+  /** Folders that a layer implies but does not name have the time of their unpacking. */
+  readonly makesImpliedFolders?: boolean;
 }
 
 /** Whoever takes images from registries. */
