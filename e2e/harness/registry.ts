@@ -9,7 +9,7 @@ import { waitFor } from './wait.ts';
 /** Who may use the registries of these tests. */
 export const captain = { username: 'captain', password: 'aye aye' } as const;
 /** By bcrypt, of that password: docker-registry takes no other kind. */
-const htpasswd = 'captain:$2y$05$abcdefghijklmnopqrstuu9rJO8jeBBOh1z8FciO6VCHo/X5LsHGu';
+export const htpasswd = 'captain:$2y$05$abcdefghijklmnopqrstuu9rJO8jeBBOh1z8FciO6VCHo/X5LsHGu';
 
 /** Debian's docker-registry on loopback, which wants a password. */
 export class Registry implements AsyncDisposable {
