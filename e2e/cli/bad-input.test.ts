@@ -48,11 +48,11 @@ const refused: readonly (readonly [what: string, args: readonly string[], says: 
 
 for (const [what, args, says, code] of refused) {
   test(`run refuses ${what}, and leaves nothing`, async () => {
-    const before = await engine.ok('ps', '--all', '--quiet');
+    const before = await engine.containerIds();
     const run = await engine.flotilla(['run', '--rm', ...args]);
     assert.match(run.stderr, says);
     assert.equal(run.code, code, run.stderr);
-    assert.equal(await engine.ok('ps', '--all', '--quiet'), before);
+    assert.deepEqual(await engine.containerIds(), before);
   });
 }
 
@@ -61,7 +61,7 @@ test('a name that is taken', async () => {
   const second = await engine.flotilla(['run', '--name', 'taken', demoImage]);
   assert.equal(second.code, 125);
   assert.match(second.stderr, /taken/);
-  assert.equal(await engine.ok('ps', '--all', '--quiet', '--no-trunc'), id);
+  assert.deepEqual(await engine.containerIds(), [id]);
   await engine.ok('rm', 'taken');
 });
 
@@ -73,7 +73,7 @@ test('a port that a program of the host uses', async () => {
   server.close();
   assert.equal(run.code, 125, run.stderr);
   assert.match(run.stderr, new RegExp(String(port)));
-  assert.equal(await engine.ok('ps', '--all', '--quiet'), '');
+  assert.deepEqual(await engine.containerIds(), []);
 });
 
 test('a port that another container publishes', async () => {

@@ -13,8 +13,7 @@ before(async () => {
 });
 after(() => engine[Symbol.asyncDispose]());
 
-const restarts = async (id: string) =>
-  (JSON.parse(await engine.ok('inspect', id)) as [{ status: { restartCount?: number } }])[0].status.restartCount ?? 0;
+const restarts = async (id: string) => (await engine.status(id)).restartCount;
 
 test('on-failure:2 starts twice more, each with its events, and not again', async () => {
   const id = await engine.ok('run', '--detach', '--restart', 'on-failure:2', demoImage, 'sh', '-c', 'exit 3');

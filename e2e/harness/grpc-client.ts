@@ -1,16 +1,16 @@
 import { globSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import { loadSync, type MethodDefinition, type ServiceDefinition } from '@grpc/proto-loader';
+import { loadSync, type MethodDefinition, type PackageDefinition, type ServiceDefinition } from '@grpc/proto-loader';
 
 const protoRoot = fileURLToPath(new URL('../../proto', import.meta.url));
 
 type Message = Record<string, unknown>;
 
-/** A client made from the .proto files alone, as any language could make one. */
-export class GrpcClient implements Disposable {
-  readonly #client: Client;
-  readonly #definition = loadSync(globSync('flotilla/{,image/}v1/*.proto', { cwd: protoRoot }), {
+/** Read once a process. */
+let contracts: PackageDefinition | undefined;
+const readContracts = (): PackageDefinition =>
+  loadSync(globSync('flotilla/{,image/}v1/*.proto', { cwd: protoRoot }), {
     includeDirs: [protoRoot],
     keepCase: true,
     longs: String,
@@ -18,6 +18,10 @@ export class GrpcClient implements Disposable {
     defaults: true,
     oneofs: true,
   });
+
+/** A client made from the .proto files alone, as any language could make one. */
+export class GrpcClient implements Disposable {
+  readonly #client: Client;
 
   constructor(socketPath: string) {
     this.#client = new Client(`unix://${socketPath}`, credentials.createInsecure());
@@ -95,7 +99,8 @@ export class GrpcClient implements Disposable {
 
   #method(service: string, method: string): MethodDefinition<object, object> {
     const name = service.includes('.') ? service : `flotilla.v1.${service}`;
-    const definition = this.#definition[name] as ServiceDefinition | undefined;
+    contracts ??= readContracts();
+    const definition = contracts[name] as ServiceDefinition | undefined;
     const found = definition?.[method];
     if (found === undefined) throw new Error(`the contracts have no ${service}.${method}`);
     return found;

@@ -195,7 +195,9 @@ test('killed in the middle of a commit, the service has all of the image afterwa
       () => true,
       (error) => (hasReason(error, 'SERVICE_UNAVAILABLE') ? false : Promise.reject(error)),
     );
-    await (delay < Number.POSITIVE_INFINITY ? Promise.race([sleep(delay), committing]) : committing);
+    await (delay < Number.POSITIVE_INFINITY
+      ? Promise.race([sleep(delay, undefined, { ref: false }), committing])
+      : committing);
     await stop('SIGKILL');
     start();
     const acknowledged = await committing; // A call that did not come through finds the next process.

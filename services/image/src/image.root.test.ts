@@ -321,7 +321,7 @@ test('killed in the middle of a load, the service has all of the image afterward
       () => true,
       (error) => (hasReason(error, 'SERVICE_UNAVAILABLE') ? false : Promise.reject(error)),
     );
-    await Promise.race([sleep(delay), loading]);
+    await Promise.race([sleep(delay, undefined, { ref: false }), loading]); // the longest would keep this process
     await stop('SIGKILL');
     const acknowledged = await loading;
     start();

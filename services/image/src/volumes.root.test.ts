@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -209,9 +209,29 @@ test('a network file system that the kernel lacks is named', {
   await release('f');
 });
 
-test('an NFS volume of a server is mounted', {
-  skip: skip || (hasNfs ? 'no NFS server is set up here' : 'this kernel has no NFS client'),
-}, () => {});
+const nfsExport = process.env.FLOTILLA_TEST_NFS ?? '';
+test('an NFS volume of a server is mounted, and what is written there is there the next time', {
+  skip:
+    skip ||
+    (!hasNfs && 'not tested: this kernel has no NFS client') ||
+    (nfsExport === '' && 'not tested: no NFS server is known, FLOTILLA_TEST_NFS=ADDRESS:/EXPORT names one'),
+}, async () => {
+  const [address = '', path = ''] = nfsExport.split(/:(?=\/)/);
+  await create('served', { type: 'nfs', device: `:${path}`, o: `addr=${address},soft` });
+  const file = join(await pathOf('served'), 'flotilla-test');
+  for (const key of ['first', 'second']) {
+    await take(key, 'served');
+    await mount(key, 'served');
+    assert.deepEqual(mounted(), [dirname(file)]);
+    if (key === 'first') writeFileSync(file, 'kept by the server');
+    assert.equal(readFileSync(file, 'utf8'), 'kept by the server');
+    if (key === 'second') rmSync(file);
+    await unmount(key);
+    assert.deepEqual(mounted(), []);
+    await release(key);
+  }
+  await volumes.removeVolume({ name: 'served', force: false });
+});
 
 test('an anonymous volume goes with the last container that has it, unless one asked for it by name', {
   skip,

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import { setCloseOnExec, setProcessName, umask } from '@flotilla/linux';
 import { dieWithLauncher } from './launcher/die-with-launcher.ts';
@@ -13,4 +14,5 @@ setProcessName('flotilla-shim');
 using _bond = task.adopt ? dieWithLauncher(launcherPid) : undefined;
 const fds = Object.fromEntries(fdNames.map((name, i) => [name, readyFd + 1 + i]));
 for (const fd of [readyFd, ...Object.values(fds)]) setCloseOnExec(fd, true);
+flushCompileCache(); // The process leaves by _exit, which does not: each shim would compile everything anew.
 await runShim({ ...task, readyFd, forkMode: 'spawn', fds });

@@ -69,9 +69,9 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       rmSync(other.shimDir, { recursive: true });
     });
 
-    test('leaves the socket of the next run alone, though a client keeps it from leaving', {
-      skip: forkMode === 'spawn' && 'as by fork',
-    }, async () => {
+    // It takes as long as a client is given time, and has nothing to do with how the shim was started.
+    const byForkAlone = forkMode === 'fork' ? test : () => {};
+    byForkAlone('leaves the socket of the next run alone, though a client keeps it from leaving', async () => {
       await using rig = new ShimRig(forkMode);
       // More pieces than client and server put aside, and less than a client may be behind.
       const task = await rig.launch(sh('for i in $(seq 60); do seq 1 1000; sleep 0.02; done; echo end; sleep 60'));

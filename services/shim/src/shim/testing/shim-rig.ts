@@ -218,7 +218,7 @@ export class ShimRig implements AsyncDisposable {
       await shim.deleteTask({}, { deadlineMs: 3_000 }).catch(() => {});
       shim[Symbol.dispose]();
     }
-    await Promise.race([this.ended(), sleep(5_000)]);
+    await Promise.race([this.ended(), sleep(5_000, undefined, { ref: false })]);
     for (const child of this.#children) child.kill('SIGKILL');
     for (const kept of this.#kept.values()) for (const fd of Object.values(kept)) closeFd(fd);
     await this.#open.disposeAsync();
