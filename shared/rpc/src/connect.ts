@@ -9,6 +9,7 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { flowControlWindow } from './flow-control.ts';
 import { fromGrpcError } from './grpc-errors.ts';
 import { Interruptible } from './interruptible.ts';
 import type { MethodShape, RequestOf, ResponseOf, ServiceShape } from './service-shape.ts';
@@ -53,6 +54,7 @@ const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.max_receive_message_length': 16 << 20,
   'grpc.service_config_disable_resolution': 1,
+  'grpc-node.flow_control_window': flowControlWindow,
 };
 
 const retryConfig = JSON.stringify({

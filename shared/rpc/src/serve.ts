@@ -6,6 +6,7 @@ import type { Logger } from '@flotilla/log';
 import { VersionResponse, VersionServiceService } from '@flotilla/proto/flotilla/v1/version';
 import { Server as GrpcServer, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js';
 import { isAllowedPeer, refusePeer } from './allowed-peer.ts';
+import { widenServerWindows } from './flow-control.ts';
 import { CallTracker, type Implementation, implement } from './implement.ts';
 import { addHealth, addReflection } from './lazy-services.ts';
 import { saveCompileCache } from './save-compile-cache.ts';
@@ -44,6 +45,7 @@ export interface RpcServer extends AsyncDisposable {
  */
 export async function serve(options: ServeOptions): Promise<RpcServer> {
   const { implementations, service, log, drainMs = 5_000 } = options;
+  widenServerWindows();
   const calls = new CallTracker();
   const all = [...implementations, versionService(service)];
   const open = (interceptors: readonly ServerInterceptor[] = []) => {
