@@ -9,8 +9,7 @@ import { covers } from './memory-maps.ts';
 const run = promisify(execFile);
 const flags = ['--single-threaded', '--v8-pool-size=0'];
 const stress = fileURLToPath(new URL('./stress.ts', import.meta.url));
-/** The shims of all other tests are as many again. */
-const forksOfEachKind = 400;
+const forksOfEachKind = 1_000;
 
 for (const kind of ['sync', 'async']) {
   test(`${forksOfEachKind} forked children that work ${kind}hronously all do their work`, {
