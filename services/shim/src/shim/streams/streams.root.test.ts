@@ -12,6 +12,8 @@ const sh = (script: string, plan: Omit<TaskPlan, 'args'> = {}): TaskPlan => ({ a
 const terminal = { process: { terminal: true, consoleSize: { height: 25, width: 91 } } };
 
 for (const forkMode of ['fork', 'spawn'] as const) {
+  // Much output, and nothing that depends on how the shim was started.
+  const byForkAlone = forkMode === 'fork' ? test : () => {};
   describe(`streams of a shim by ${forkMode}`, { skip }, () => {
     test('logs every line of both streams once and in order, and gives them to who is attached', async () => {
       await using rig = new ShimRig(forkMode);
@@ -181,7 +183,7 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.equal(task.logText(), 'from a child\nend\n');
     });
 
-    test('logs nothing with the driver none, and rotates with json-file', async () => {
+    byForkAlone('logs nothing with the driver none, and rotates with json-file', async () => {
       await using rig = new ShimRig(forkMode);
       const silent = await rig.launch(sh('seq 1 100000', { options: { logDriver: 'none' } }));
       assert.equal(await silent.run(), 0);
@@ -193,7 +195,7 @@ for (const forkMode of ['fork', 'spawn'] as const) {
       assert.equal(text.trimEnd().split('\n').length, 20_000);
     });
 
-    test('drops a client that does not read; the container and its log go on', async () => {
+    byForkAlone('drops a client that does not read; the container and its log go on', async () => {
       await using rig = new ShimRig(forkMode);
       const task = await rig.launch(sh('yes 0123456789 | head -n 2000000'));
       const requests = (async function* () {
