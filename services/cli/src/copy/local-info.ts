@@ -79,7 +79,8 @@ function orNotFound<T>(path: string, work: () => T): T {
       const text = `lstat ${path}: no such file or directory`;
       throw new FlotillaError('not_found', text, { reason: 'FILE_NOT_FOUND', metadata: { path }, cause });
     }
-    throw new FlotillaError('invalid_argument', message, { reason: 'PATH_INVALID', metadata: { path }, cause });
+    const text = code === 'ENOTDIR' ? `lstat ${path}: not a directory` : message;
+    throw new FlotillaError('invalid_argument', text, { reason: 'PATH_INVALID', metadata: { path }, cause });
   }
 }
 

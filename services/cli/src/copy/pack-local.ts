@@ -1,55 +1,69 @@
 import { isUtf8 } from 'node:buffer';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { basename, dirname, join } from 'node:path';
 import { FlotillaError } from '@flotilla/errors';
-import { splitDevice } from '@flotilla/linux';
-import { type Pack, pack } from 'tar-stream';
+import { isErrno, O_PATH, readXattrsAt, splitDevice } from '@flotilla/linux';
+import { paddingBytes, type TarEntry, tarEnd, tarHeader } from '@flotilla/oci/tar-header';
 import { splitPath } from './copy-place.ts';
 import type { CopyInfo } from './plan-copy.ts';
 
-type Status = Awaited<ReturnType<typeof readStatus>>;
-
-type HeaderFields = Parameters<Pack['entry']>[0];
+type Status = NonNullable<Awaited<ReturnType<typeof readStatus>>>;
 
 const chunkBytes = 1 << 20;
-const billion = 1_000_000_000n;
+const capability = 'security.capability';
+/** capabilities(7), struct vfs_ns_cap_data: the revision is the highest byte of its first word; 3 adds the root's user id. */
+const revisionAt = 3;
+const [revision2, revision3, revision2Bytes] = [2, 3, 20];
 
 /** What is to be copied from here, as a tar in pieces of at most 1 MiB: `rename` says what its entries are called. */
 export async function* packLocal(source: CopyInfo, rename: (name: string) => string): AsyncGenerator<Buffer, void> {
-  const archive = pack({ highWaterMark: chunkBytes });
   const { folder, name } = splitPath(source.path);
   const called = (path: string) =>
     rename(source.rebaseName === '' ? path : path.replace(name, () => source.rebaseName));
-  const packing = packAll(archive, join(folder, name), { name, called }).then(
-    () => archive.finalize(),
-    (error: unknown) => archive.destroy(error as Error),
-  );
-  try {
-    yield* archive as AsyncIterable<Buffer>;
-  } finally {
-    archive.destroy();
-    await packing;
+  const path = join(folder, name);
+  yield* gather(packTree({ path, entry: name }, { called, links: new Map() }));
+  yield tarEnd;
+}
+
+/** Small pieces in one: a header for each small file would be a message of its own. */
+async function* gather(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  let held: Buffer[] = [];
+  let size = 0;
+  for await (const piece of pieces) {
+    if (size > 0 && size + piece.length > chunkBytes) {
+      yield Buffer.concat(held);
+      held = [];
+      size = 0;
+    }
+    if (piece.length === chunkBytes) yield piece;
+    else {
+      held.push(piece);
+      size += piece.length;
+    }
   }
+  if (size > 0) yield Buffer.concat(held);
 }
 
 interface Naming {
-  /** Of the first entry. */
-  readonly name: string;
   readonly called: (path: string) => string;
+  /** The first name of each file that has several. */
+  readonly links: Map<string, string>;
 }
 
-async function packAll(archive: Pack, path: string, { name, called }: Naming): Promise<void> {
-  const links = new Map<string, string>();
-  const add = async (here: string, entry: string): Promise<void> => {
-    const status = await readStatus(here);
-    if (status === undefined && here !== path) return; // Gone since its name was read.
-    if (status === undefined || status.isSocket()) return;
-    await packOne(archive, here, { status, name: called(entry), links });
-    if (!status.isDirectory()) return;
-    for (const child of await namesIn(here)) await add(`${here}/${child}`, `${entry}/${child}`);
-  };
-  await add(path, name);
+interface Place {
+  readonly path: string;
+  readonly entry: string;
+}
+
+async function* packTree({ path, entry }: Place, naming: Naming): AsyncGenerator<Buffer, void> {
+  const status = await readStatus(path);
+  if (status === undefined || status.isSocket()) return; // Gone since its name was read.
+  yield* packOne(path, naming.called(entry), status, naming.links);
+  if (!status.isDirectory()) return;
+  for (const child of await namesIn(path)) {
+    yield* packTree({ path: `${path}/${child}`, entry: `${entry}/${child}` }, naming);
+  }
 }
 
 /** In order. A tar is told apart by its names, and one that is no UTF-8 would be another. */
@@ -75,59 +89,84 @@ async function readStatus(path: string) {
   }
 }
 
-interface PackedFile {
-  readonly status: NonNullable<Status>;
-  readonly name: string;
-  /** The first name of each file that has several. */
-  readonly links: Map<string, string>;
-}
-
-async function packOne(archive: Pack, path: string, { status, name, links }: PackedFile): Promise<void> {
+async function* packOne(
+  path: string,
+  name: string,
+  status: Status,
+  links: Map<string, string>,
+): AsyncGenerator<Buffer, void> {
   const key = `${status.dev}:${status.ino}`;
   const first = status.isDirectory() || status.nlink < 2n ? undefined : links.get(key);
   if (first !== undefined) {
-    await addEntry(archive, { ...headerOf(status, name), type: 'link', linkname: first });
+    yield header(name, 'link', status, { target: toLatin1(first) });
     return;
   }
   if (status.nlink > 1n && !status.isDirectory()) links.set(key, name);
-  const header = headerOf(status, name);
-  if (status.isFile()) await packFile(archive, path, name);
-  else if (status.isDirectory()) await addEntry(archive, { ...header, name: `${name}/`, type: 'directory' });
+  if (status.isFile()) yield* packFile(path, name);
+  else if (status.isDirectory()) yield header(name, 'directory', status);
   else if (status.isSymbolicLink()) {
-    await addEntry(archive, { ...header, type: 'symlink', linkname: await readlink(path) });
-  } else if (status.isFIFO()) await addEntry(archive, { ...header, type: 'fifo' });
+    const target = (await readlink(path, { encoding: 'buffer' })).toString('latin1');
+    yield header(name, 'symlink', status, { target });
+  } else if (status.isFIFO()) yield header(name, 'fifo', status);
   else {
-    const [devmajor, devminor] = splitDevice(status.rdev);
     const type = status.isBlockDevice() ? 'block-device' : 'character-device';
-    await addEntry(archive, { ...header, type, devmajor, devminor });
+    yield header(name, type, status, { device: splitDevice(status.rdev) });
   }
 }
 
-function headerOf({ mode, uid, gid, mtimeNs }: NonNullable<Status>, name: string): HeaderFields {
-  const seconds = mtimeNs / billion - (mtimeNs % billion < 0n ? 1n : 0n);
-  const fraction = String(mtimeNs - seconds * billion).padStart(9, '0');
-  // In the PAX header what the other has no room for: large owners, fractions of a second.
-  const pax = { mtime: `${seconds}.${fraction}`, uid: String(uid), gid: String(gid) };
-  const narrow = (id: bigint) => (id > 0o7777777n ? 0 : Number(id));
-  return { name, mode: Number(mode) & 0o7777, uid: narrow(uid), gid: narrow(gid), mtime: new Date(0), pax };
+function header(
+  name: string,
+  type: TarEntry['type'],
+  { mode, uid, gid, mtimeNs }: Status,
+  more: Partial<Pick<TarEntry, 'target' | 'device' | 'xattrs' | 'sizeBytes'>> = {},
+): Buffer {
+  return tarHeader({
+    path: toLatin1(name),
+    type,
+    mode: Number(mode) & 0o7777,
+    uid: Number(uid),
+    gid: Number(gid),
+    modifiedUnixNano: mtimeNs,
+    sizeBytes: 0,
+    ...more,
+  });
 }
 
-async function addEntry(archive: Pack, header: HeaderFields): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  archive.entry({ ...header, size: 0 }, (error) => (error ? reject(error) : resolve()));
-  await promise;
+function toLatin1(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}
+
+/**
+ * Of the extended attributes Docker's client sends a file's capabilities alone, and so do we: the others are the host's own.
+ * Revision 3 is bound to a user namespace of the host, and becomes 2.
+ */
+function capabilityOf(path: string): ReadonlyMap<string, Buffer> | undefined {
+  let value: Buffer | undefined;
+  try {
+    const folder = openSync(dirname(path), O_PATH | constants.O_DIRECTORY);
+    try {
+      value = readXattrsAt(folder, basename(path)).get(capability);
+    } finally {
+      closeSync(folder);
+    }
+  } catch (error) {
+    if (!isErrno(error, 'EOPNOTSUPP', 'ENODATA', 'ENOENT')) throw error;
+  }
+  if (value === undefined) return undefined;
+  if (value[revisionAt] !== revision3) return new Map([[capability, value]]);
+  const old = Buffer.from(value.subarray(0, revision2Bytes));
+  old[revisionAt] = revision2;
+  return new Map([[capability, old]]);
 }
 
 /** A file that changes meanwhile has the size that it had when it was opened. */
-async function packFile(archive: Pack, path: string, name: string): Promise<void> {
+async function* packFile(path: string, name: string): AsyncGenerator<Buffer, void> {
   await using file = await open(path, 'r');
   const status = await file.stat({ bigint: true });
-  const size = Number(status.size);
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const entry = archive.entry({ ...headerOf(status, name), type: 'file', size }, (error) =>
-    error ? reject(error) : resolve(),
-  );
-  await Promise.all([promise, pipeline(readExactly(file, size), entry as unknown as NodeJS.WritableStream)]);
+  const sizeBytes = Number(status.size);
+  yield header(name, 'file', status, { sizeBytes, xattrs: capabilityOf(path) });
+  yield* readExactly(file, sizeBytes);
+  yield Buffer.alloc(paddingBytes(sizeBytes));
 }
 
 /** So many bytes, zeros where the file has become shorter. */

@@ -15,9 +15,9 @@ import {
   SyscallError,
   statAt,
 } from '@flotilla/linux';
+import { paddingBytes, type TarEntry, tarHeader } from '@flotilla/oci/tar-header';
 import { isImageAttribute } from '../domain/image-attribute.ts';
 import { type BytePath, forSyscall } from './byte-path.ts';
-import { paddingBytes, type TarEntry, tarHeader } from './tar-header.ts';
 import type { TarOutput } from './tar-output.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = constants;

@@ -1,9 +1,9 @@
 import { FlotillaError } from '@flotilla/errors';
 import { statAt } from '@flotilla/linux';
+import { type TarEntry, tarEnd, tarHeader } from '@flotilla/oci/tar-header';
 import { type BytePath, findText, forPeople, join } from './byte-path.ts';
 import { type ChangedTree, changedFiles } from './changed-files.ts';
 import { FileEntries } from './file-entries.ts';
-import { type TarEntry, tarEnd, tarHeader } from './tar-header.ts';
 import type { TarOutput } from './tar-output.ts';
 
 const whiteout = '.wh.';

@@ -1,7 +1,7 @@
+import { tarEnd } from '@flotilla/oci/tar-header';
 import { type BytePath, join } from './byte-path.ts';
 import { FileEntries } from './file-entries.ts';
 import { checkDepth, findFolder, findStatus, isFolder, namesIn } from './open-folder.ts';
-import { tarEnd } from './tar-header.ts';
 import type { TarOutput } from './tar-output.ts';
 
 /** Writes all that is in an open folder as a tar, in the order of the names' bytes. The folder itself has no entry. */

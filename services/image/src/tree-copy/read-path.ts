@@ -1,7 +1,7 @@
+import { tarEnd } from '@flotilla/oci/tar-header';
 import { type BytePath, toBytePath } from '../archive/byte-path.ts';
 import { FileEntries } from '../archive/file-entries.ts';
 import { checkDepth, findFolder, findStatus, isFolder, namesIn } from '../archive/open-folder.ts';
-import { tarEnd } from '../archive/tar-header.ts';
 import type { TarOutput } from '../archive/tar-output.ts';
 import { type FoundPath, isKernels } from './find-path.ts';
 

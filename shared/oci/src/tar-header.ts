@@ -1,4 +1,5 @@
-import type { BytePath } from './byte-path.ts';
+/** A name or path as it is on disk: each character is one byte (latin1), since the kernel's names need not be UTF-8. */
+export type BytePath = string;
 
 // Why not tar-stream, which reads tars here: its writer keeps the values of PAX headers as text, and a file capability is
 // none; nor does it write owners beyond 2,097,151, fractions of seconds or times after 2038.
