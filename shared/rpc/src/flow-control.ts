@@ -1,5 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
-import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 
 /**
  * Bytes that a stream and a connection may be ahead of their reader. HTTP/2's 64 KiB make each message of 1 MiB stop and wait for
@@ -8,7 +8,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 export const flowControlWindow: number = 256 << 10;
 
 let subscribed = false;
-const widened = new WeakSet<ServerHttp2Session>();
+const widened = new WeakSet<Http2Session>();
 
 /**
  * Lets the clients of this process's servers send that much ahead. grpc-js has an option for its clients alone; a server's
