@@ -8,6 +8,11 @@ import { waitFor } from '../harness/wait.ts';
 
 const image = 'bench:latest';
 
+export interface DockerOptions {
+  /** Sees the host's loopback, and has no bridge and no firewall rules then. */
+  readonly hostNetwork?: boolean;
+}
+
 /**
  * A Docker daemon of the benchmark's own: its own folders, and network and mount namespaces of its own, so that its bridge
  * and firewall rules go with it and the host's daemon, if any, is left alone.
@@ -15,16 +20,18 @@ const image = 'bench:latest';
 export class DockerSubject implements AsyncDisposable {
   readonly #folder: string;
   readonly #flags: readonly string[];
+  readonly #hostNetwork: boolean;
   readonly #hadCgroups: boolean = globSync('/sys/fs/cgroup/{*/,}docker').length > 0;
   /** Holds the namespaces while no daemon is there. */
   readonly #holder: ChildProcess;
   #daemon: ChildProcess | undefined;
 
-  private constructor(folder: string, flags: readonly string[]) {
+  private constructor(folder: string, flags: readonly string[], { hostNetwork = false }: DockerOptions) {
+    this.#hostNetwork = hostNetwork;
     this.#folder = folder;
     this.#flags = flags;
     const script = 'ip link set lo up && echo ready && exec sleep infinity';
-    this.#holder = spawn('unshare', ['--net', '--mount', 'sh', '-c', script], {
+    this.#holder = spawn('unshare', [...this.#namespaces(), 'sh', '-c', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: daemonEnv(),
     });
@@ -35,6 +42,7 @@ export class DockerSubject implements AsyncDisposable {
     folder: string,
     root: string,
     furtherFlags: readonly string[] = [],
+    options: DockerOptions = {},
   ): Promise<DockerSubject | undefined> {
     for (const program of ['docker', 'dockerd']) {
       const path = `${process.env.PATH}:/usr/sbin`;
@@ -54,8 +62,9 @@ export class DockerSubject implements AsyncDisposable {
       '--host',
       `unix://${at('docker.sock')}`,
     ];
-    const network = ['--bip', '172.29.250.1/24', '--ip6tables=false'];
-    const subject = new DockerSubject(folder, [...flags, ...network, ...furtherFlags]);
+    const bridge = options.hostNetwork ? ['--bridge', 'none', '--iptables=false'] : ['--bip', '172.29.250.1/24'];
+    const allFlags = [...flags, ...bridge, '--ip6tables=false', ...furtherFlags];
+    const subject = new DockerSubject(folder, allFlags, options);
     try {
       await once(subject.#holder.stdout!, 'data');
       await subject.#startDaemon();
@@ -90,8 +99,17 @@ export class DockerSubject implements AsyncDisposable {
     await this.#startDaemon();
   }
 
+  /** Process id of the daemon; its containerd is a child of it. */
+  get pid(): number {
+    return this.#daemon?.pid ?? Number.NaN;
+  }
+
+  #namespaces(): readonly string[] {
+    return this.#hostNetwork ? ['--mount'] : ['--net', '--mount'];
+  }
+
   async #startDaemon(): Promise<void> {
-    const namespaces = ['--target', String(this.#holder.pid), '--net', '--mount'];
+    const namespaces = ['--target', String(this.#holder.pid), ...this.#namespaces()];
     this.#daemon = spawn('nsenter', [...namespaces, 'dockerd', ...this.#flags], { stdio: 'ignore', env: daemonEnv() });
     await waitFor('dockerd answers', async () => (await this.#try('info')) && existsSync(this.socketPath), 30_000);
   }
@@ -113,6 +131,11 @@ export class DockerSubject implements AsyncDisposable {
 
   #docker(...args: string[]): Promise<string> {
     return mustRun('docker', args, { env: this.#env() });
+  }
+
+  /** Any command of its client. */
+  run(args: readonly string[], timeoutMs: number): Promise<string> {
+    return mustRun('docker', args, { env: this.#env(), timeoutMs });
   }
 
   /** `docker run --rm … true`, as its users do it. */

@@ -6,6 +6,7 @@ import { Engine } from '../harness/engine.ts';
 import { makeBusyboxRoot } from '../images/busybox-root.ts';
 import { DockerSubject } from './docker.ts';
 import { FlotillaSubject } from './flotilla.ts';
+import { benchImages } from './images/images.ts';
 import { meanPssMib } from './memory.ts';
 import { RuncSubject } from './runc.ts';
 import { benchScale } from './scale.ts';
@@ -14,7 +15,8 @@ import { benchUpgrade } from './upgrade/upgrade.ts';
 
 // Measures this engine beside the peers that are installed, alternately in the same run, and says which budgets are met.
 // `npm run bench -- ROUNDS` changes how often each is measured (40). `npm run bench -- --scale [CONTAINERS]` measures an
-// engine with many containers instead, `npm run bench -- upgrade [ROUNDS] [CLIENTS]` what clients see of an upgrade.
+// engine with many containers instead, `npm run bench -- upgrade [ROUNDS] [CLIENTS]` what clients see of an upgrade,
+// `npm run bench -- images [ROUNDS] [SAMPLE...]` what images cost.
 if (process.argv[2] === '--scale') {
   await benchScale(Number(process.argv[3] ?? 500));
   process.exit(0);
@@ -22,6 +24,10 @@ if (process.argv[2] === '--scale') {
 if (process.argv[2] === 'upgrade') {
   await benchUpgrade(Number(process.argv[3] ?? 3), Number(process.argv[4] ?? 8));
   process.exit(0);
+}
+if (process.argv[2] === 'images') {
+  await benchImages(Number(process.argv[3] ?? 1), process.argv.slice(4));
+  process.exit();
 }
 const rounds = Number(process.argv[2] ?? 40);
 if (!Number.isInteger(rounds) || rounds < 1) {

@@ -11,20 +11,20 @@ export const captain = { username: 'captain', password: 'aye aye' } as const;
 /** By bcrypt, of that password: docker-registry takes no other kind. */
 export const htpasswd = 'captain:$2y$05$abcdefghijklmnopqrstuu9rJO8jeBBOh1z8FciO6VCHo/X5LsHGu';
 
-/** Debian's docker-registry on loopback, which wants a password. */
+/** Debian's docker-registry on loopback, which wants a password unless it is anonymous. */
 export class Registry implements AsyncDisposable {
   readonly host: string;
   readonly #folder: string;
   readonly #process: ChildProcess;
 
-  private constructor(port: number, folder: string) {
+  private constructor(port: number, folder: string, anonymous: boolean) {
     this.host = `127.0.0.1:${port}`;
     this.#folder = folder;
     const config = [
       'version: 0.1',
       'log: {level: error, accesslog: {disabled: true}}',
       `storage: {filesystem: {rootdirectory: ${join(folder, 'data')}}}`,
-      `auth: {htpasswd: {realm: test, path: ${join(folder, 'htpasswd')}}}`,
+      ...(anonymous ? [] : [`auth: {htpasswd: {realm: test, path: ${join(folder, 'htpasswd')}}}`]),
       `http: {addr: "${this.host}"}`,
     ];
     writeFileSync(join(folder, 'htpasswd'), `${htpasswd}\n`);
@@ -32,11 +32,11 @@ export class Registry implements AsyncDisposable {
     this.#process = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: 'ignore' });
   }
 
-  static async start(): Promise<Registry> {
-    const registry = new Registry(await freePort(), makeTestFolders().folder);
+  static async start({ anonymous = false }: { readonly anonymous?: boolean } = {}): Promise<Registry> {
+    const registry = new Registry(await freePort(), makeTestFolders().folder, anonymous);
     await waitFor('the registry answers', async () => {
       const answer = await fetch(`http://${registry.host}/v2/`).catch(() => undefined);
-      return answer?.status === 401;
+      return answer?.status === (anonymous ? 200 : 401);
     });
     return registry;
   }
