@@ -3,7 +3,7 @@ import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 
 /**
  * Bytes that a stream and a connection may be ahead of their reader. HTTP/2's 64 KiB make each message of 1 MiB stop and wait for
- * the other process sixteen times; more than this gained nothing.
+ * the other process sixteen times.
  */
 export const flowControlWindow: number = 256 << 10;
 
