@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { sweepKilledTests } from '../harness/test-folders.ts';
 import { Dockerd } from './dockerd.ts';
 import { type Cell, runMatrix } from './matrix.ts';
 import { type RegistryKind, registryKinds } from './registry-kinds.ts';
@@ -32,6 +33,7 @@ if (process.env[inNamespace] === undefined) {
   process.exit(code ?? 1);
 }
 
+for (const folder of sweepKilledTests()) console.log(`swept what a killed run left: ${folder}`);
 const layouts = new Map<string, string>();
 for (const name of options.image) layouts.set(name, await sampleLayout(name));
 const cells: Cell[] = [];

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from '../harness/run-program.ts';
 import { describeRoot, type RootManifest } from './describe-root.ts';
@@ -97,12 +97,24 @@ function digestsOf(manifest: Buffer, readConfig: (digest: string) => Buffer): Im
   };
 }
 
-/** The root of the image in an OCI layout, as `umoci` unpacks it. */
-export async function unpackedRoot(layout: string, bundle: string): Promise<RootManifest> {
+/**
+ * The root of the image in an OCI layout, as others unpack it: `umoci`, and GNU tar where there is but one layer, since `umoci`
+ * takes minutes for 100,000 files.
+ */
+export async function unpackedRoot(layout: string, folder: string): Promise<RootManifest> {
+  const { layers } = layoutDigests(layout);
+  const [only, second] = layers;
   try {
-    await mustRun('umoci', ['unpack', '--image', `${layout}:image`, bundle], { timeoutMs });
-    return await describeRoot(join(bundle, 'rootfs'));
+    if (only === undefined || second !== undefined) {
+      await mustRun('umoci', ['unpack', '--image', `${layout}:image`, folder], { timeoutMs });
+      return await describeRoot(join(folder, 'rootfs'));
+    }
+    mkdirSync(folder);
+    const blob = join(layout, 'blobs/sha256', only.slice('sha256:'.length));
+    const flags = ['--numeric-owner', '--same-permissions', '--xattrs', '--xattrs-include=*'];
+    await mustRun('tar', ['-xzf', blob, '-C', folder, ...flags], { timeoutMs });
+    return await describeRoot(folder);
   } finally {
-    rmSync(bundle, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 }
