@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server as NetServer } from 'node:net';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import process from 'node:process';
 import type { Logger } from '@flotilla/log';
 import { VersionResponse, VersionServiceService } from '@flotilla/proto/flotilla/v1/version';
@@ -15,6 +15,9 @@ import { engineVersion, protocolVersion } from './version.ts';
 
 /** The descriptor on which systemd's protocol hands over the first socket: sd_listen_fds(3). */
 const firstPassedDescriptor = 3;
+
+/** How long connections that were told to end may take to do so. */
+const goodbyeMs = 500;
 
 export interface ServeOptions {
   /** Where to listen when no socket was passed. */
@@ -60,7 +63,10 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
   };
   const { grpc, injector } = open();
   let refusing: ReturnType<typeof open> | undefined;
+  const sockets = new Set<Socket>();
   const listener = createServer((socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
     if (isAllowedPeer(socket)) return injector.injectConnection(socket);
     log.warn({}, 'a peer was refused that is neither root nor our user');
     refusing ??= open([refusePeer]);
@@ -82,8 +88,13 @@ export async function serve(options: ServeOptions): Promise<RpcServer> {
       calls.stopStreams(service);
       injector.drain(drainMs);
       refusing?.injector.drain(0);
-      // Closed once the last connection is: each goes when its last call is answered, at the latest after drainMs.
+      // Closed once the last connection is: each goes when its last call is answered, at the latest after drainMs. Even then
+      // Node.js waits for the other end to go, too, which one that does not read never does.
+      const timer = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, drainMs + goodbyeMs);
       await closed;
+      clearTimeout(timer);
       for (const one of [{ grpc, injector }, ...(refusing === undefined ? [] : [refusing])]) {
         one.injector.destroy();
         one.grpc.forceShutdown();

@@ -73,7 +73,7 @@ for (const forkMode of ['fork', 'spawn'] as const) {
     const byForkAlone = forkMode === 'fork' ? test : () => {};
     byForkAlone('leaves the socket of the next run alone, though a client keeps it from leaving', async () => {
       await using rig = new ShimRig(forkMode);
-      // More pieces than client and server put aside, and less than a client may be behind.
+      // Client and server put all of it aside: nothing is left to send, and still the client does not go.
       const task = await rig.launch(sh('for i in $(seq 60); do seq 1 1000; sleep 0.02; done; echo end; sleep 60'));
       const stuck = task.client.attach(attachOnly())[Symbol.asyncIterator]();
       await stuck.next();
