@@ -31,7 +31,7 @@ if (process.argv[2] === 'images') {
 }
 const rounds = Number(process.argv[2] ?? 40);
 if (!Number.isInteger(rounds) || rounds < 1) {
-  console.error(`ROUNDS must be a number from 1, \`--scale\` or \`upgrade\`, not ${process.argv[2]}`);
+  console.error(`ROUNDS must be a number from 1, \`--scale\`, \`upgrade\` or \`images\`, not ${process.argv[2]}`);
   process.exit(2);
 }
 const manyContainers = 30;

@@ -83,7 +83,7 @@ export class Engine implements AsyncDisposable {
     return (await mustRun(cli, args, { env: this.env })).replace(/\n$/, '');
   }
 
-  /** Asks the engine itself: a client costs a second of a processor that is busy, and tests look again and again. */
+  /** Asks the engine itself: a client costs a third of a second of a processor, and tests look again and again. */
   async call<T>(service: string, method: string, request: Record<string, unknown> = {}): Promise<T> {
     using grpc = new GrpcClient(join(this.folders.run, 'api.sock'));
     return (await grpc.call(service, method, request)) as T;

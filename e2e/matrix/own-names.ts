@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from '../harness/run-program.ts';
 import { tlsName } from './registry-kinds.ts';
@@ -8,6 +8,9 @@ import { tlsName } from './registry-kinds.ts';
  * namespace of one's own: see run.ts.
  */
 export async function coverEtc(folder: string): Promise<void> {
+  if (readlinkSync('/proc/self/ns/mnt') === readlinkSync('/proc/1/ns/mnt')) {
+    throw new Error("the registry kind `tls` would cover the host's /etc: it needs a mount namespace of its own");
+  }
   const [upper, work] = [join(folder, 'etc'), join(folder, 'etc-work')];
   for (const path of [upper, work]) mkdirSync(path);
   await mustRun('mount', ['-t', 'overlay', 'overlay', '-o', `lowerdir=/etc,upperdir=${upper},workdir=${work}`, '/etc']);

@@ -70,11 +70,11 @@ for (const name of names) {
     }
     await useContainer();
     await moveTo(name, undefined);
+    await useContainer();
   });
 }
 
 test(`each of this release works with the others of ${last}`, { skip }, async () => {
-  await useContainer(); // all are back
   const there: string[] = [];
   for (const name of names) {
     if ((await engine.flotilla(['service', 'upgrade', name, '--release', older.dir])).code === 0) there.push(name);

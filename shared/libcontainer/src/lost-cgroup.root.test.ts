@@ -20,7 +20,9 @@ const rival = `
     try {
       rmdirSync(process.argv[1]);
       break;
-    } catch {}
+    } catch {
+      // not made yet, or not empty any more
+    }
   }`;
 
 describe('a container whose empty cgroup somebody removes', { skip }, () => {
@@ -36,15 +38,15 @@ describe('a container whose empty cgroup somebody removes', { skip }, () => {
       let removed = 0;
       for (let i = 0; removed < 3 && i < 30; i++) {
         const path = `${root.parent}/${starter}${i}`;
-        const process_ = spawn(process.execPath, ['-e', rival, `${unified?.mountPoint}${path}`], {
+        const remover = spawn(process.execPath, ['-e', rival, `${unified?.mountPoint}${path}`], {
           stdio: ['ignore', 'pipe', 'inherit'],
         });
-        await once(process_.stdout, 'data');
-        const ended = once(process_, 'exit');
+        await once(remover.stdout, 'data');
+        const ended = once(remover, 'exit');
         const result = await root.run(starter, { args: ['/bin/sh', '-c', 'exit 7'], linux: { cgroupsPath: path } });
         assert.equal(result.error, undefined, JSON.stringify(result.error));
         assert.equal(result.exitCode, 7);
-        process_.kill('SIGKILL'); // it has removed the group by now, if only with the container's end
+        remover.kill('SIGKILL'); // it has removed the group by now, if only with the container's end
         await ended;
         if (result.warnings?.some((text) => text.startsWith('somebody removed'))) removed += 1;
       }
