@@ -1,6 +1,6 @@
 import type { PathBytes } from './at-calls.ts';
 import { libc } from './libc.ts';
-import { check } from './syscall-error.ts';
+import { check, isErrno } from './syscall-error.ts';
 
 const cLinkat = libc.func(
   'int linkat(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, int flags)',
@@ -14,6 +14,7 @@ const cSyncfs = libc.func('int syncfs(int fd)');
 const cIoctl = libc.func('ioctl', 'int', ['int', 'ulong', 'void *']);
 const cStatx = libc.func('int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buffer)');
 const cFsetxattr = libc.func('int fsetxattr(int fd, const char *name, void *value, size_t size, int flags)');
+const cFgetxattr = libc.func('long fgetxattr(int fd, const char *name, void *value, size_t size)');
 const cLsetxattr = libc.func('int lsetxattr(const char *path, const char *name, void *value, size_t size, int flags)');
 const cLremovexattr = libc.func('int lremovexattr(const char *path, const char *name)');
 const cLgetxattr = libc.func('long lgetxattr(const char *path, const char *name, void *value, size_t size)');
@@ -137,6 +138,18 @@ export function statAt(dirfd: number, path: PathBytes): FileStatus {
 /** fsetxattr(2). */
 export function fsetxattr(fd: number, name: string, value: Uint8Array): void {
   check(cFsetxattr(fd, name, value, value.length, 0), 'fsetxattr', name);
+}
+
+/** fgetxattr(2); `undefined` where the file has no such attribute, or its file system none at all. */
+export function fgetxattr(fd: number, name: string): Buffer | undefined {
+  try {
+    const value = Buffer.alloc(check(cFgetxattr(fd, name, null, 0), 'fgetxattr', name));
+    const length = check(cFgetxattr(fd, name, value, value.length), 'fgetxattr', name);
+    return value.subarray(0, length);
+  } catch (error) {
+    if (isErrno(error, 'ENODATA', 'EOPNOTSUPP')) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -1,9 +1,9 @@
 import { isUtf8 } from 'node:buffer';
-import { closeSync, constants, openSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { FlotillaError } from '@flotilla/errors';
-import { isErrno, O_PATH, readXattrsAt, splitDevice } from '@flotilla/linux';
+import { fgetxattr, isErrno, splitDevice } from '@flotilla/linux';
 import { paddingBytes, type TarEntry, tarEnd, tarHeader } from '@flotilla/oci/tar-header';
 import { splitPath } from './copy-place.ts';
 import type { CopyInfo } from './plan-copy.ts';
@@ -64,6 +64,13 @@ async function* packTree({ path, entry }: Place, naming: Naming): AsyncGenerator
   for (const child of await namesIn(path)) {
     yield* packTree({ path: `${path}/${child}`, entry: `${entry}/${child}` }, naming);
   }
+}
+
+function replacedMeanwhile(path: string): FlotillaError {
+  return new FlotillaError('aborted', `${path} was replaced while it was copied`, {
+    reason: 'FILE_REPLACED',
+    metadata: { path },
+  });
 }
 
 /** In order. A tar is told apart by its names, and one that is no UTF-8 would be another. */
@@ -140,18 +147,8 @@ function toLatin1(text: string): string {
  * Of the extended attributes Docker's client sends a file's capabilities alone, and so do we: the others are the host's own.
  * Revision 3 is bound to a user namespace of the host, and becomes 2.
  */
-function capabilityOf(path: string): ReadonlyMap<string, Buffer> | undefined {
-  let value: Buffer | undefined;
-  try {
-    const folder = openSync(dirname(path), O_PATH | constants.O_DIRECTORY);
-    try {
-      value = readXattrsAt(folder, basename(path)).get(capability);
-    } finally {
-      closeSync(folder);
-    }
-  } catch (error) {
-    if (!isErrno(error, 'EOPNOTSUPP', 'ENODATA', 'ENOENT')) throw error;
-  }
+function capabilityOf(fd: number): ReadonlyMap<string, Buffer> | undefined {
+  const value = fgetxattr(fd, capability);
   if (value === undefined) return undefined;
   if (value[revisionAt] !== revision3) return new Map([[capability, value]]);
   const old = Buffer.from(value.subarray(0, revision2Bytes));
@@ -159,12 +156,19 @@ function capabilityOf(path: string): ReadonlyMap<string, Buffer> | undefined {
   return new Map([[capability, old]]);
 }
 
-/** A file that changes meanwhile has the size that it had when it was opened. */
+/**
+ * A file that changes meanwhile has the size that it had when it was opened. Whoever owns its folder may put something else there
+ * since it was looked at: no link is followed, and no FIFO waited for.
+ */
 async function* packFile(path: string, name: string): AsyncGenerator<Buffer, void> {
-  await using file = await open(path, 'r');
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  await using file = await open(path, flags).catch((error: unknown) => {
+    throw isErrno(error, 'ELOOP') ? replacedMeanwhile(path) : error;
+  });
   const status = await file.stat({ bigint: true });
+  if (!status.isFile()) throw replacedMeanwhile(path);
   const sizeBytes = Number(status.size);
-  yield header(name, 'file', status, { sizeBytes, xattrs: capabilityOf(path) });
+  yield header(name, 'file', status, { sizeBytes, xattrs: capabilityOf(file.fd) });
   yield* readExactly(file, sizeBytes);
   yield Buffer.alloc(paddingBytes(sizeBytes));
 }
