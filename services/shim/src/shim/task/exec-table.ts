@@ -1,6 +1,16 @@
 import { FlotillaError, invalidField } from '@flotilla/errors';
 import { type ContainerStdio, type Starter, startExec } from '@flotilla/libcontainer';
-import { type ChildExit, duplicateFd, findProcess, POLLIN, poll } from '@flotilla/linux';
+import {
+  type ChildExit,
+  closeFd,
+  duplicateFd,
+  findProcess,
+  POLLIN,
+  pidfdSendSignal,
+  poll,
+  SIGKILL,
+  waitPidfd,
+} from '@flotilla/linux';
 import type { Process, Spec } from '@flotilla/oci';
 import type { StartExecRequest } from '@flotilla/proto/flotilla/shim/v1/shim';
 import { killedExit, unknownExit, untilGone } from '../adopt/adopted-exit.ts';
@@ -167,7 +177,16 @@ export class ExecTable implements Disposable {
     const streams = new ProcessStreams({ ends });
     if (detach) streams.open();
     const exec = new Exec(execId, { pid, pidfd }, streams);
-    writeExecFile(this.#options.shimDir, { execId, pid, startTime: findProcess(pid)?.startTime ?? 0, detach });
+    try {
+      writeExecFile(this.#options.shimDir, { execId, pid, startTime: findProcess(pid)?.startTime ?? 0, detach });
+    } catch (error) {
+      // Its caller is told that it was not started, and nobody is to find it running.
+      pidfdSendSignal(pidfd, SIGKILL);
+      waitPidfd(pidfd);
+      closeFd(pidfd);
+      streams.close();
+      throw error;
+    }
     const onExit = this.#watch(exec);
     this.#options.reaper.add({ pid, pidfd, onExit });
     return exec;
