@@ -5,7 +5,7 @@ import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerConfig, DeepPartial } from '@flotilla/proto/flotilla/v1/container';
-import { aConfig } from './testing/builders.ts';
+import { aConfig, anExecConfig } from './testing/builders.ts';
 import { noFilter, TestEngine } from './testing/test-engine.ts';
 
 const skip = process.env.FLOTILLA_ROOT_TESTS === '1' ? false : 'makes containers: set FLOTILLA_ROOT_TESTS=1 as root';
@@ -257,17 +257,7 @@ test('logs are followed across a kill of the supervisor by cursor, without a gap
 test('an exec runs in the container, is told of, and ends with its exit code', { skip }, async () => {
   const containerId = await create({ command: ['sleep', '30'], env: ['A=1'] });
   await start(containerId);
-  const config = {
-    command: ['sh', '-c', 'echo $A > /tmp/seen; exit 6'],
-    env: [],
-    user: '',
-    workingDir: '',
-    tty: false,
-    stdin: false,
-    privileged: false,
-    size: undefined,
-    detachKeys: '',
-  };
+  const config = anExecConfig({ command: ['sh', '-c', 'echo $A > /tmp/seen; exit 6'] });
   const { execId } = await engine.execs.createExec({ container: containerId, config });
   await engine.supervisor.startExecProcess({ execId, detach: true });
   const ask = async () => (await engine.execs.getExec({ execId })).exec;

@@ -1,37 +1,27 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlotillaError } from '@flotilla/errors';
+import { anExecConfig } from '../testing/builders.ts';
 import { FakeWorld } from '../testing/fake-world.ts';
 import { create } from '../testing/lifecycle.ts';
 import { createExec, reportExecExit, startExec } from './execs.ts';
 import { startContainer } from './start-container.ts';
 
-const execConfig = {
-  command: ['sh', '-c', 'true'],
-  env: [],
-  user: '',
-  workingDir: '',
-  tty: false,
-  stdin: false,
-  privileged: false,
-  size: undefined,
-  detachKeys: '',
-};
+const execConfig = anExecConfig({ command: ['sh', '-c', 'true'] });
 
 test('an exec: recorded, started once, ended once', async () => {
   using world = new FakeWorld();
   const engine = world.engine();
   const { containerId } = await create(engine, 'one');
   await startContainer(engine, 'one');
-  const config = execConfig;
-  const { execId } = await createExec(engine, 'one', config);
+  const { execId } = await createExec(engine, 'one', execConfig);
   const running = await startExec(engine, execId, false);
   assert.deepEqual([running.state, running.pid], ['running', 300]);
   await assert.rejects(startExec(engine, execId, false), { reason: 'EXEC_ALREADY_STARTED' });
   reportExecExit(engine, execId, 4);
   reportExecExit(engine, execId, 5);
   assert.equal(engine.repository.getExec(execId)?.exitCode, 4);
-  const cut = await createExec(engine, 'one', config);
+  const cut = await createExec(engine, 'one', execConfig);
   await startExec(engine, cut.execId, true);
   await world.end(containerId, 0, engine);
   assert.deepEqual(world.actions().slice(2), [
@@ -52,8 +42,7 @@ test('an exec that cannot be started has ended', async () => {
   const engine = world.engine();
   await create(engine, 'one');
   await startContainer(engine, 'one');
-  const config = { ...execConfig, command: ['nope'] };
-  const { execId } = await createExec(engine, 'one', config);
+  const { execId } = await createExec(engine, 'one', anExecConfig({ command: ['nope'] }));
   world.failing.set('startExec', new FlotillaError('not_found', 'no such command', { reason: 'COMMAND_NOT_FOUND' }));
   await assert.rejects(startExec(engine, execId, false), { reason: 'COMMAND_NOT_FOUND' });
   assert.deepEqual(

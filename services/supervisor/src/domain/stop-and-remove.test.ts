@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlotillaError } from '@flotilla/errors';
-import { aConfig } from '../testing/builders.ts';
+import { aConfig, anExecConfig } from '../testing/builders.ts';
 import { FakeWorld } from '../testing/fake-world.ts';
 import { anyStop, create, nothingIsLeft, settle } from '../testing/lifecycle.ts';
 import { createExec } from './execs.ts';
@@ -90,17 +90,7 @@ test('a frozen container cannot be started or exec’d in, is thawed, is stopped
   await startContainer(engine, 'one');
   await pauseContainer(engine, 'one');
   await assert.rejects(startContainer(engine, 'one'), { reason: 'ILLEGAL_TRANSITION' });
-  const exec = {
-    command: ['id'],
-    env: [],
-    user: '',
-    workingDir: '',
-    tty: false,
-    stdin: false,
-    privileged: false,
-    size: undefined,
-    detachKeys: '',
-  };
+  const exec = anExecConfig({ command: ['id'] });
   await assert.rejects(createExec(engine, 'one', exec), { reason: 'CONTAINER_PAUSED' });
   await assert.rejects(pauseContainer(engine, 'one'), {
     reason: 'ILLEGAL_TRANSITION',

@@ -1,10 +1,16 @@
 import { ContainerConfig, type DeepPartial } from '@flotilla/proto/flotilla/v1/container';
+import { ExecConfig } from '@flotilla/proto/flotilla/v1/exec';
 import { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
 import type { HostFacts } from '../domain/host-facts.ts';
 
 /** A request that is right, with what differs. */
 export function aConfig(changes: DeepPartial<ContainerConfig> = {}): ContainerConfig {
   return ContainerConfig.fromPartial({ image: 'busybox', command: ['true'], ...changes });
+}
+
+/** An exec that is right, with what differs. */
+export function anExecConfig(changes: DeepPartial<ExecConfig> = {}): ExecConfig {
+  return ExecConfig.fromPartial({ command: ['true'], ...changes });
 }
 
 /** An image's config, with what differs. */

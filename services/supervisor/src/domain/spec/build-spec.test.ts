@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { allCapabilities, defaultCapabilities } from '@flotilla/libcontainer/defaults';
 import type { ContainerConfig, DeepPartial } from '@flotilla/proto/flotilla/v1/container';
 import type { ImageConfig } from '@flotilla/proto/flotilla/v1/image';
-import { aConfig, anImage, someFacts } from '../../testing/builders.ts';
+import { aConfig, anExecConfig, anImage, someFacts } from '../../testing/builders.ts';
 import { buildSpec, type SpecInput } from './build-spec.ts';
 import { buildExecProcess } from './exec-process.ts';
 import {
@@ -268,17 +268,7 @@ test('a seccomp profile of the user holds, by capability and kernel', () => {
 
 test('an exec has what the container has, with what it asks for over it', () => {
   const spec = specOf({ env: ['A=1'], workingDir: '/w' });
-  const base = {
-    command: ['id'],
-    env: [],
-    user: '',
-    workingDir: '',
-    tty: false,
-    stdin: false,
-    privileged: false,
-    size: undefined,
-    detachKeys: '',
-  };
+  const base = anExecConfig({ command: ['id'] });
   const plain = buildExecProcess(base, spec, undefined);
   assert.deepEqual(plain.args, ['id']);
   assert.equal(plain.cwd, '/w');
