@@ -1,17 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import process from 'node:process';
-import { mustRun, runProgram } from '../harness/run-program.ts';
-import { waitFor } from '../harness/wait.ts';
+import { DockerDaemon, daemonEnv } from '../harness/docker-daemon.ts';
+import { mustRun } from '../harness/run-program.ts';
 
 const image = 'bench:latest';
-
-export interface DockerOptions {
-  /** Sees the host's loopback, and has no bridge and no firewall rules then. */
-  readonly hostNetwork?: boolean;
-}
 
 /**
  * A Docker daemon of the benchmark's own: its own folders, and network and mount namespaces of its own, so that its bridge
@@ -19,22 +13,14 @@ export interface DockerOptions {
  */
 export class DockerSubject implements AsyncDisposable {
   readonly #folder: string;
-  readonly #flags: readonly string[];
-  readonly #hostNetwork: boolean;
-  readonly #hadCgroups: boolean = globSync('/sys/fs/cgroup/{*/,}docker').length > 0;
+  readonly #daemon: DockerDaemon;
   /** Holds the namespaces while no daemon is there. */
   readonly #holder: ChildProcess;
-  #daemon: ChildProcess | undefined;
 
-  private constructor(folder: string, flags: readonly string[], { hostNetwork = false }: DockerOptions) {
-    this.#hostNetwork = hostNetwork;
+  private constructor(folder: string, daemon: DockerDaemon, holder: ChildProcess) {
     this.#folder = folder;
-    this.#flags = flags;
-    const script = 'ip link set lo up && echo ready && exec sleep infinity';
-    this.#holder = spawn('unshare', [...this.#namespaces(), 'sh', '-c', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: daemonEnv(),
-    });
+    this.#daemon = daemon;
+    this.#holder = holder;
   }
 
   /** Starts the daemon and gives it an image of the root; undefined, with the reason on the console, where there is none. */
@@ -42,42 +28,29 @@ export class DockerSubject implements AsyncDisposable {
     folder: string,
     root: string,
     furtherFlags: readonly string[] = [],
-    options: DockerOptions = {},
   ): Promise<DockerSubject | undefined> {
-    for (const program of ['docker', 'dockerd']) {
-      const path = `${process.env.PATH}:/usr/sbin`;
-      const found = await runProgram('sh', ['-c', `command -v ${program}`], { env: { PATH: path } });
-      if (found.code === 0) continue;
-      console.log(`bench: ${program} is not installed: no comparison with Docker`);
+    const problem = await DockerDaemon.problem();
+    if (problem !== undefined) {
+      console.log(`bench: ${problem}: no comparison with Docker`);
       return undefined;
     }
-    const at = (name: string) => join(folder, name);
-    const flags = [
-      '--data-root',
-      at('data'),
-      '--exec-root',
-      at('exec'),
-      '--pidfile',
-      at('docker.pid'),
-      '--host',
-      `unix://${at('docker.sock')}`,
-    ];
-    const bridge = options.hostNetwork ? ['--bridge', 'none', '--iptables=false'] : ['--bip', '172.29.250.1/24'];
-    const allFlags = [...flags, ...bridge, '--ip6tables=false', ...furtherFlags];
-    const subject = new DockerSubject(folder, allFlags, options);
+    await using stack = new AsyncDisposableStack();
     try {
-      await once(subject.#holder.stdout!, 'data');
-      await subject.#startDaemon();
-      await mustRun(
-        'sh',
-        ['-c', 'tar -C "$1" -c . | docker import --change "ENV PATH=/bin" - "$2"', 'sh', root, image],
-        {
-          env: subject.#env(),
-        },
-      );
-      return subject;
+      const script = 'ip link set lo up && echo ready && exec sleep infinity';
+      const holder = spawn('unshare', ['--net', '--mount', 'sh', '-c', script], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: daemonEnv(),
+      });
+      stack.defer(() => void holder.kill('SIGKILL'));
+      await once(holder.stdout!, 'data');
+      const before = ['nsenter', '--target', String(holder.pid), '--net', '--mount'];
+      const flags = ['--bip', '172.29.250.1/24', '--ip6tables=false', ...furtherFlags];
+      const daemon = stack.use(await DockerDaemon.start(folder, { flags, before }));
+      const importing = 'tar -C "$1" -c . | docker --host "$3" import --change "ENV PATH=/bin" - "$2"';
+      await mustRun('sh', ['-c', importing, 'sh', root, image, daemon.host]);
+      stack.move();
+      return new DockerSubject(folder, daemon, holder);
     } catch (error) {
-      await subject[Symbol.asyncDispose]();
       console.log(`bench: dockerd does not work here: no comparison with Docker (${(error as Error).message})`);
       return undefined;
     }
@@ -85,7 +58,7 @@ export class DockerSubject implements AsyncDisposable {
 
   /** Where its HTTP API is. */
   get socketPath(): string {
-    return join(this.#folder, 'docker.sock');
+    return this.#daemon.socketPath;
   }
 
   /** The image that it was given. */
@@ -95,47 +68,12 @@ export class DockerSubject implements AsyncDisposable {
 
   /** What an upgrade of it is: SIGTERM, and the next one, until that answers. */
   async restart(): Promise<void> {
-    await this.#stopDaemon();
-    await this.#startDaemon();
-  }
-
-  /** Process id of the daemon; its containerd is a child of it. */
-  get pid(): number {
-    return this.#daemon?.pid ?? Number.NaN;
-  }
-
-  #namespaces(): readonly string[] {
-    return this.#hostNetwork ? ['--mount'] : ['--net', '--mount'];
-  }
-
-  async #startDaemon(): Promise<void> {
-    const namespaces = ['--target', String(this.#holder.pid), ...this.#namespaces()];
-    this.#daemon = spawn('nsenter', [...namespaces, 'dockerd', ...this.#flags], { stdio: 'ignore', env: daemonEnv() });
-    await waitFor('dockerd answers', async () => (await this.#try('info')) && existsSync(this.socketPath), 30_000);
-  }
-
-  async #stopDaemon(): Promise<void> {
-    if (this.#daemon === undefined || this.#daemon.exitCode !== null || this.#daemon.signalCode !== null) return;
-    const ended = once(this.#daemon, 'exit');
-    this.#daemon.kill('SIGTERM');
-    await ended;
-  }
-
-  #env(): NodeJS.ProcessEnv {
-    return { ...process.env, DOCKER_HOST: `unix://${this.socketPath}` };
-  }
-
-  async #try(...args: string[]): Promise<boolean> {
-    return (await runProgram('docker', args, { env: this.#env() })).code === 0;
+    await this.#daemon.stop();
+    await this.#daemon.startAgain();
   }
 
   #docker(...args: string[]): Promise<string> {
-    return mustRun('docker', args, { env: this.#env() });
-  }
-
-  /** Any command of its client. */
-  run(args: readonly string[], timeoutMs: number): Promise<string> {
-    return mustRun('docker', args, { env: this.#env(), timeoutMs });
+    return this.#daemon.docker(args);
   }
 
   /** `docker run --rm … true`, as its users do it. */
@@ -172,21 +110,13 @@ export class DockerSubject implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // With live-restore they would stay.
-    const left = (await runProgram('docker', ['ps', '--all', '--quiet'], { env: this.#env() })).stdout.split('\n');
-    await this.#try('rm', '--force', ...left.filter(Boolean));
-    await this.#stopDaemon();
+    const left = (await this.#daemon.try('ps', '--all', '--quiet')).stdout.split('\n');
+    await this.#daemon.try('rm', '--force', ...left.filter(Boolean));
+    await this.#daemon.stop();
     for (const pid of this.shimPids()) killWithChildren(pid); // of containers that it has lost sight of
     this.#holder.kill('SIGKILL');
-    rmSync(this.#folder, { recursive: true, force: true });
-    if (this.#hadCgroups) return;
-    for (const path of globSync('/sys/fs/cgroup/{*/,}docker{/*,}').toSorted().toReversed()) {
-      if (existsSync(join(path, 'cgroup.procs'))) rmdirSync(path);
-    }
+    await this.#daemon[Symbol.asyncDispose]();
   }
-}
-
-function daemonEnv(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 }
 
 function killWithChildren(pid: number): void {

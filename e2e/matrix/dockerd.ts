@@ -1,10 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, globSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import process from 'node:process';
-import { mustRun, runProgram } from '../harness/run-program.ts';
-import { waitFor } from '../harness/wait.ts';
+import { DockerDaemon, withoutNetwork } from '../harness/docker-daemon.ts';
+import { mustRun } from '../harness/run-program.ts';
 import { describeRoot, type RootManifest } from './describe-root.ts';
 import type { PulledImage, Puller } from './tool.ts';
 
@@ -17,54 +14,26 @@ interface Inspected {
 
 const timeoutMs = 280_000;
 
-/** A Docker daemon of one's own, without any network: it only has to move images. */
+/** A Docker daemon of one's own. */
 export class Dockerd implements Puller, AsyncDisposable {
   readonly name = 'dockerd';
   readonly #folder: string;
-  readonly #hadCgroups: boolean = globSync('/sys/fs/cgroup/{*/,}docker').length > 0;
-  readonly #process: ChildProcess;
+  readonly #daemon: DockerDaemon;
 
-  private constructor(folder: string) {
-    this.#folder = join(folder, 'docker');
-    mkdirSync(this.#folder);
-    const at = (name: string) => join(this.#folder, name);
-    const places = ['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('pid'), '--host', this.host];
-    const network = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false', '--ip-masq=false'];
-    const log = openSync(at('log'), 'w');
-    // Two layers at once by default, and a file for each upload: the same as any user has it.
-    this.#process = spawn('dockerd', [...places, ...network, '--storage-driver', 'overlay2'], {
-      stdio: ['ignore', log, log],
-      env: daemonEnv(),
-    });
-  }
-
-  /** Why there cannot be one; undefined where there can. */
-  static async problem(): Promise<string | undefined> {
-    for (const program of ['docker', 'dockerd']) {
-      const found = await runProgram('sh', ['-c', `command -v ${program}`], { env: daemonEnv() });
-      if (found.code !== 0) return `${program} is not installed`;
-    }
-    return undefined;
+  private constructor(folder: string, daemon: DockerDaemon) {
+    this.#folder = folder;
+    this.#daemon = daemon;
   }
 
   /** `config.json` of the folder says who is logged in. */
   static async start(folder: string): Promise<Dockerd> {
-    await using stack = new AsyncDisposableStack();
-    const daemon = stack.use(new Dockerd(folder));
-    await waitFor(
-      'dockerd answers',
-      async () => {
-        if (daemon.#process.exitCode !== null) throw new Error(readFileSync(join(daemon.#folder, 'log'), 'utf8'));
-        return (await runProgram('docker', ['info'], { env: daemon.#env() })).code === 0;
-      },
-      60_000,
-    );
-    stack.move();
-    return daemon;
+    const own = join(folder, 'docker');
+    const flags = [...withoutNetwork, '--storage-driver', 'overlay2'];
+    return new Dockerd(own, await DockerDaemon.start(own, { flags, env: { DOCKER_CONFIG: folder } }));
   }
 
   get host(): string {
-    return `unix://${join(this.#folder, 'docker.sock')}`;
+    return this.#daemon.host;
   }
 
   /** Sends what it has as one name as another. */
@@ -111,28 +80,11 @@ export class Dockerd implements Puller, AsyncDisposable {
     }
   }
 
-  #env(): NodeJS.ProcessEnv {
-    return { ...daemonEnv(), DOCKER_HOST: this.host, DOCKER_CONFIG: join(this.#folder, '..') };
-  }
-
   #docker(...args: string[]): Promise<string> {
-    return mustRun('docker', args, { env: this.#env(), timeoutMs });
+    return this.#daemon.docker(args, { timeoutMs });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      const ended = once(this.#process, 'exit');
-      this.#process.kill('SIGTERM');
-      await ended;
-    }
-    rmSync(this.#folder, { recursive: true, force: true });
-    if (this.#hadCgroups) return;
-    for (const path of globSync('/sys/fs/cgroup/{*/,}docker{/*,}').toSorted().toReversed()) {
-      if (existsSync(join(path, 'cgroup.procs'))) rmdirSync(path);
-    }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#daemon[Symbol.asyncDispose]();
   }
-}
-
-function daemonEnv(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { DockerDaemon } from '../harness/docker-daemon.ts';
 import { makeTestFolders } from '../harness/test-folders.ts';
-import { Dockerd } from './dockerd.ts';
 import { writeLayout } from './layout-writer.ts';
 import { type Cell, runMatrix } from './matrix.ts';
 import { attributes, manyLayers } from './sample-layouts.ts';
 
-const problem = await Dockerd.problem();
+const problem = await DockerDaemon.problem();
 const skip = problem === undefined ? false : `no Docker to compare with: ${problem} (Debian: docker.io, docker-cli)`;
 
 // A slice of `npm run matrix:images`.

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import { Command, Option } from 'commander';
+import { DockerDaemon } from '../harness/docker-daemon.ts';
 import { sweepKilledTests } from '../harness/test-folders.ts';
-import { Dockerd } from './dockerd.ts';
 import { type Cell, runMatrix } from './matrix.ts';
 import { type RegistryKind, registryKinds } from './registry-kinds.ts';
 import { type SampleName, sampleLayout, sampleNames } from './sample-layouts.ts';
@@ -21,7 +21,7 @@ const options = new Command('matrix:images')
   .opts<{ image: readonly SampleName[]; registry: readonly RegistryKind[] }>();
 
 if (process.getuid?.() !== 0) throw new Error('only root may unpack layers and run daemons');
-const problem = await Dockerd.problem();
+const problem = await DockerDaemon.problem();
 if (problem !== undefined) throw new Error(`cannot be done here: ${problem}`);
 
 // A registry with TLS gets a name and an authority: in a mount namespace, so that the host's /etc stays what it is.

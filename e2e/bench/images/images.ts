@@ -1,11 +1,10 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DockerDaemon, withoutNetwork } from '../../harness/docker-daemon.ts';
 import { Engine } from '../../harness/engine.ts';
 import { Registry } from '../../harness/registry.ts';
 import { mustRun } from '../../harness/run-program.ts';
-import { makeBusyboxRoot } from '../../images/busybox-root.ts';
-import { DockerSubject } from '../docker.ts';
 import { timed } from '../statistics.ts';
 import { peakMib } from './memory-peak.ts';
 import { type Sample, samples } from './samples.ts';
@@ -41,10 +40,11 @@ export async function benchImages(rounds: number, names: readonly string[]): Pro
   }
   const folder = mkdtempSync(join(tmpdir(), 'flotilla-bench-'));
   try {
-    const root = join(folder, 'rootfs');
-    await makeBusyboxRoot(root);
     await using engine = await Engine.start({ FLOTILLA_LOG: 'warn' });
-    await using docker = await DockerSubject.start(join(folder, 'docker'), root, [], { hostNetwork: true });
+    const problem = await DockerDaemon.problem();
+    if (problem !== undefined) console.log(`bench: ${problem}: no comparison with Docker`);
+    await using docker =
+      problem === undefined ? await DockerDaemon.start(join(folder, 'docker'), { flags: withoutNetwork }) : undefined;
     const [program, ...words] = engine.commandWords();
     const subjects: Subject[] = [
       {
@@ -54,7 +54,13 @@ export async function benchImages(rounds: number, names: readonly string[]): Pro
       },
       ...(docker === undefined
         ? []
-        : [{ name: 'docker', run: (...args: string[]) => docker.run(args, timeoutMs), pids: () => [docker.pid] }]),
+        : [
+            {
+              name: 'docker',
+              run: (...args: string[]) => docker.docker(args, { timeoutMs }),
+              pids: () => [docker.pid!],
+            },
+          ]),
     ];
     for (const name of wanted) {
       console.log(`bench: images, ${name}`);
