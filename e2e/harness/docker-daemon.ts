@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, globSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { mustRun, type RunOptions, runProgram } from './run-program.ts';
@@ -76,6 +76,7 @@ export class DockerDaemon implements AsyncDisposable {
     const [program = '', ...words] = [...before, 'dockerd', ...places, ...flags];
     const log = openSync(at('log'), 'a');
     const child = spawn(program, words, { stdio: ['ignore', log, log], env: daemonEnv() });
+    closeSync(log);
     this.#process = child;
     const answers = async () => {
       if (child.exitCode !== null) throw new Error(readFileSync(at('log'), 'utf8'));

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { freePort } from './free-port.ts';
 import { mustRun } from './run-program.ts';
@@ -9,35 +10,68 @@ import { waitFor } from './wait.ts';
 /** Who may use the registries of these tests. */
 export const captain = { username: 'captain', password: 'aye aye' } as const;
 /** By bcrypt, of that password: docker-registry takes no other kind. */
-export const htpasswd = 'captain:$2y$05$abcdefghijklmnopqrstuu9rJO8jeBBOh1z8FciO6VCHo/X5LsHGu';
+const htpasswd = 'captain:$2y$05$abcdefghijklmnopqrstuu9rJO8jeBBOh1z8FciO6VCHo/X5LsHGu';
 
-/** Debian's docker-registry on loopback, which wants a password unless it is anonymous. */
+/** How a registry is met: with a password when nothing is said. */
+export interface RegistryOptions {
+  readonly auth?: 'password' | 'nobody' | TokenAuth;
+  readonly tls?: Certified;
+}
+
+/** Docker-registry's settings of those names. */
+export interface TokenAuth {
+  readonly realm: string;
+  readonly service: string;
+  readonly issuer: string;
+  readonly rootcertbundle: string;
+}
+
+/** The files of a certificate for a name. */
+export interface Certified {
+  readonly name: string;
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Debian's docker-registry on loopback. */
 export class Registry implements AsyncDisposable {
+  /** As references name it. */
   readonly host: string;
   readonly #folder: string;
   readonly #process: ChildProcess;
 
-  private constructor(port: number, folder: string, anonymous: boolean) {
-    this.host = `127.0.0.1:${port}`;
+  private constructor(port: number, folder: string, { auth = 'password', tls }: RegistryOptions) {
+    this.host = `${tls?.name ?? '127.0.0.1'}:${port}`;
     this.#folder = folder;
-    const config = [
-      'version: 0.1',
-      'log: {level: error, accesslog: {disabled: true}}',
-      `storage: {filesystem: {rootdirectory: ${join(folder, 'data')}}}`,
-      ...(anonymous ? [] : [`auth: {htpasswd: {realm: test, path: ${join(folder, 'htpasswd')}}}`]),
-      `http: {addr: "${this.host}"}`,
-    ];
-    writeFileSync(join(folder, 'htpasswd'), `${htpasswd}\n`);
-    writeFileSync(join(folder, 'config.yml'), config.join('\n'));
-    this.#process = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: 'ignore' });
+    const at = (name: string) => join(folder, name);
+    // JSON is YAML, too.
+    const config = {
+      version: 0.1,
+      log: { level: 'error', accesslog: { disabled: true } },
+      storage: { filesystem: { rootdirectory: at('data') } },
+      ...(auth === 'nobody' ? {} : { auth: authOf(auth, at('htpasswd')) }),
+      http: {
+        addr: `${tls === undefined ? '127.0.0.1' : '[::1]'}:${port}`,
+        ...(tls === undefined ? {} : { tls: { certificate: tls.certificate, key: tls.key } }),
+      },
+    };
+    writeFileSync(at('htpasswd'), `${htpasswd}\n`);
+    writeFileSync(at('config.yml'), JSON.stringify(config));
+    const log = openSync(at('log'), 'w');
+    this.#process = spawn('docker-registry', ['serve', at('config.yml')], { stdio: ['ignore', log, log] });
+    closeSync(log);
   }
 
-  static async start({ anonymous = false }: { readonly anonymous?: boolean } = {}): Promise<Registry> {
-    const registry = new Registry(await freePort(), makeTestFolders().folder, anonymous);
-    await waitFor('the registry answers', async () => {
-      const answer = await fetch(`http://${registry.host}/v2/`).catch(() => undefined);
-      return answer?.status === (anonymous ? 200 : 401);
+  static async start(options: RegistryOptions = {}): Promise<Registry> {
+    const { folder } = makeTestFolders();
+    const port = await freePort();
+    await using stack = new AsyncDisposableStack();
+    const registry = stack.use(new Registry(port, folder, options));
+    await waitFor('the registry listens', () => {
+      if (registry.#process.exitCode !== null) throw new Error(readFileSync(join(folder, 'log'), 'utf8'));
+      return listens(port, options.tls === undefined ? '127.0.0.1' : '::1');
     });
+    stack.move();
     return registry;
   }
 
@@ -71,4 +105,15 @@ export class Registry implements AsyncDisposable {
     if (this.#process.exitCode === null && this.#process.kill('SIGKILL')) await ended;
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function authOf(auth: 'password' | TokenAuth, htpasswdFile: string): object {
+  return auth === 'password' ? { htpasswd: { realm: 'test', path: htpasswdFile } } : { token: auth };
+}
+
+async function listens(port: number, host: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect({ port, host });
+  socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+  return promise.finally(() => socket.destroy());
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from '../harness/engine.ts';
 import { makeTestFolders } from '../harness/test-folders.ts';
@@ -8,7 +8,7 @@ import { Flotilla } from './flotilla.ts';
 import { impliedFolders } from './implied-folders.ts';
 import type { ImageDigests } from './layout-writer.ts';
 import { coverEtc, trust } from './own-names.ts';
-import { type Authority, MatrixRegistry, makeAuthority, type RegistryKind, writeLogins } from './registry-kinds.ts';
+import { type Authority, makeAuthority, type RegistryKind, startRegistry, writeLogins } from './registry-kinds.ts';
 import { layoutDigests, Skopeo, unpackedRoot } from './skopeo.ts';
 import type { PulledImage, Puller } from './tool.ts';
 
@@ -68,7 +68,7 @@ export async function runMatrix({ layouts, kinds, alsoSchema2, onCell }: MatrixO
         });
       await sendThrough({
         kind: registry,
-        folder: join(folder, 'registries'),
+        folder,
         authority,
         layout,
         tools,
@@ -81,6 +81,7 @@ export async function runMatrix({ layouts, kinds, alsoSchema2, onCell }: MatrixO
 
 interface Passage {
   readonly kind: RegistryKind;
+  /** Where the tools look for who is logged in. */
   readonly folder: string;
   readonly authority: Authority;
   readonly layout: string;
@@ -91,13 +92,10 @@ interface Passage {
 
 async function sendThrough({ kind, folder, authority, layout, tools, alsoSchema2, report }: Passage): Promise<void> {
   const { skopeo, dockerd, flotilla } = tools;
-  mkdirSync(folder);
-  await using stack = new AsyncDisposableStack();
-  stack.defer(() => rmSync(folder, { recursive: true, force: true }));
-  const start = async (name: string) => stack.use(await MatrixRegistry.start(kind, join(folder, name), authority));
   // Two: what the engine pushes must not be there already.
-  const [from, to] = [await start('from'), await start('to')];
-  writeLogins(join(folder, '..'), [from, to]);
+  await using from = await startRegistry(kind, authority);
+  await using to = await startRegistry(kind, authority);
+  writeLogins(folder, [from, to]);
   if (kind === 'tls') for (const { host } of [from, to]) trust(host, authority.certificate);
 
   await skopeo.push(layout, `${from.host}/by/skopeo:1`);

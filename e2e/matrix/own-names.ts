@@ -1,14 +1,22 @@
 import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import process from 'node:process';
 import { mustRun } from '../harness/run-program.ts';
 import { tlsName } from './registry-kinds.ts';
+
+/** Variable with the mount namespace in which the program was called, for the part of it that runs in one of its own. */
+export const hostNamespace = 'FLOTILLA_MATRIX_HOST_NAMESPACE';
+
+export function ownNamespace(): string {
+  return readlinkSync('/proc/self/ns/mnt');
+}
 
 /**
  * Lays a folder over the host's /etc in which the TLS registry has a name and its authority is trusted for it. Only in a mount
  * namespace of one's own: see run.ts.
  */
 export async function coverEtc(folder: string): Promise<void> {
-  if (readlinkSync('/proc/self/ns/mnt') === readlinkSync('/proc/1/ns/mnt')) {
+  if ([undefined, ownNamespace()].includes(process.env[hostNamespace])) {
     throw new Error("the registry kind `tls` would cover the host's /etc: it needs a mount namespace of its own");
   }
   const [upper, work] = [join(folder, 'etc'), join(folder, 'etc-work')];

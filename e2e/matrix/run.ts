@@ -5,11 +5,11 @@ import { Command, Option } from 'commander';
 import { DockerDaemon } from '../harness/docker-daemon.ts';
 import { sweepKilledTests } from '../harness/test-folders.ts';
 import { type Cell, runMatrix } from './matrix.ts';
+import { hostNamespace, ownNamespace } from './own-names.ts';
 import { type RegistryKind, registryKinds } from './registry-kinds.ts';
 import { type SampleName, sampleLayout, sampleNames } from './sample-layouts.ts';
 
 const shownDifferences = 5;
-const inNamespace = 'FLOTILLA_MATRIX_NAMESPACE';
 
 const options = new Command('matrix:images')
   .description(
@@ -25,9 +25,9 @@ const problem = await DockerDaemon.problem();
 if (problem !== undefined) throw new Error(`cannot be done here: ${problem}`);
 
 // A registry with TLS gets a name and an authority: in a mount namespace, so that the host's /etc stays what it is.
-if (process.env[inNamespace] === undefined) {
+if (process.env[hostNamespace] === undefined) {
   const args = ['--mount', '--propagation', 'private', process.execPath, ...process.argv.slice(1)];
-  const child = spawn('unshare', args, { stdio: 'inherit', env: { ...process.env, [inNamespace]: '1' } });
+  const child = spawn('unshare', args, { stdio: 'inherit', env: { ...process.env, [hostNamespace]: ownNamespace() } });
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => child.kill(name));
   const [code] = (await once(child, 'exit')) as [number | null];
   process.exit(code ?? 1);

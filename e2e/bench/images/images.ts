@@ -95,12 +95,12 @@ async function benchSample(
       figures.set(key, { ms: Math.min(before.ms, ms), mib: Math.max(before.mib, mib) });
     }
   };
-  await using shared = await Registry.start({ anonymous: true });
+  await using shared = await Registry.start({ auth: 'nobody' });
   const seed = `${shared.host}/seed:latest`;
   const copy = ['--insecure-policy', 'copy', '--quiet', '--dest-tls-verify=false'];
   await mustRun('skopeo', [...copy, `docker-archive:${archive}`, `docker://${seed}`], { timeoutMs });
   for (let round = 0; round < rounds; round += 1) {
-    await using empty = await Registry.start({ anonymous: true });
+    await using empty = await Registry.start({ auth: 'nobody' });
     const output = join(scratch, 'saved.tar');
     const target = ({ name: who }: Subject) => `${empty.host}/${who}:latest`;
     await step('load', () => ['load', '--quiet', '--input', archive]);
