@@ -4,7 +4,8 @@ import type { ImageDigests } from './layout-writer.ts';
 
 /**
  * Folders of an image that the topmost of its layers which has something below them does not name. Docker makes them anew in
- * that layer, so that they hide the lower layer's folder and its time.
+ * that layer, so that they hide the lower layer's folder and its time. The root it makes for every layer, and does not give it the
+ * time that the layer has for it.
  */
 export async function impliedFolders(layout: string, { layers }: ImageDigests): Promise<ReadonlySet<string>> {
   const implied = new Set<string>();
@@ -17,7 +18,7 @@ export async function impliedFolders(layout: string, { layers }: ImageDigests): 
     for (const name of listed.filter(Boolean)) for (const folder of parentsOf(plain(name))) implied.add(folder);
     for (const folder of named) implied.delete(folder);
   }
-  return implied;
+  return implied.add('.');
 }
 
 /** `./usr/bin/` to `usr/bin`, `./` to `.`. */
